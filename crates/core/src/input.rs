@@ -1,0 +1,128 @@
+//! What the scheduler is told.
+
+use std::{net::IpAddr, sync::Arc};
+
+use crate::{
+    Actor, AgentAddress, AgentId, DeploymentId, FrameworkId, OfferEntry, OfferId, TaskId,
+    TaskState, Timestamp, WorkloadName,
+};
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub enum Input {
+    /// On the connection to Mesos.
+    Mesos(MesosEvent),
+    /// An operator asks for something; the answer carries the token.
+    Command {
+        /// Returned with the answer.
+        token: ReplyToken,
+        /// Who asks.
+        actor: Actor,
+        /// What is asked.
+        command: Command,
+    },
+}
+
+/// Ties an answer to its question. Chosen by the caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ReplyToken(pub u64);
+
+/// An event on the connection to Mesos.
+#[derive(Clone, Debug)]
+pub enum MesosEvent {
+    /// The subscription was accepted. All offers known before are void.
+    Subscribed {
+        /// Our id.
+        framework_id: FrameworkId,
+    },
+    /// The subscription ended, or a call failed with unknown outcome. Nothing can be sent until
+    /// the next [`MesosEvent::Subscribed`].
+    Disconnected,
+    /// New offers.
+    Offers(Vec<Offer>),
+    /// An offer is void.
+    Rescinded(OfferId),
+    /// News of a task.
+    Status(StatusUpdate),
+    /// An agent was removed (FAILURE without an executor).
+    AgentRemoved(AgentId),
+    /// The operator wants an agent to be vacated.
+    InverseOffers(Vec<OfferId>),
+}
+
+/// Resources of one agent for one role, ours until answered.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// Its id.
+    pub id: OfferId,
+    /// Where.
+    pub agent: Arc<AgentAddress>,
+    /// The agent's attributes as text, in order; a name may occur more than once.
+    pub attributes: Arc<[(String, String)]>,
+    /// The role that it is allocated to.
+    pub role: Arc<str>,
+    /// What there is. Revocable and shared resources, volumes and disk sources are left out by
+    /// the translator, as no service can ask for them.
+    pub entries: Vec<OfferEntry>,
+    /// Maintenance of the agent begins then.
+    pub unavailable_from: Option<Timestamp>,
+}
+
+/// News of a task (`TaskStatus`).
+#[derive(Clone, Debug)]
+pub struct StatusUpdate {
+    /// Which task.
+    pub task: TaskId,
+    /// Where, when known.
+    pub agent: Option<AgentId>,
+    /// Its state; never [`TaskState::Launching`].
+    pub state: TaskState,
+    /// To be acknowledged with this; absent in what the master makes up itself.
+    pub uuid: Option<[u8; 16]>,
+    /// Why, without interpretation: `REASON_…`; absent when Mesos gave none.
+    pub reason: Option<Arc<str>>,
+    /// For people; cut to 256 bytes by the scheduler.
+    pub message: Option<String>,
+    /// Health, when there is a check.
+    pub healthy: Option<bool>,
+    /// Addresses of the container's network, when given.
+    pub container_ip: Option<IpAddr>,
+}
+
+/// What an operator can ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Keep this many instances.
+    Scale {
+        /// Of what.
+        workload: WorkloadName,
+        /// How many; at most [`crate::Settings::instances_max`].
+        instances: u32,
+    },
+    /// Replace one task by a fresh one of the same instance.
+    Restart {
+        /// Which.
+        task: TaskId,
+    },
+    /// Replace all tasks, one at a time.
+    RollingRestart {
+        /// Of one workload, or of all.
+        workload: Option<WorkloadName>,
+    },
+    /// Stop every task; they are started again.
+    KillAll {
+        /// Of one workload, or of all.
+        workload: Option<WorkloadName>,
+    },
+    /// Hold a deployment.
+    PauseDeployment(DeploymentId),
+    /// Let a paused deployment go on.
+    ResumeDeployment(DeploymentId),
+    /// End a deployment where it is.
+    AbortDeployment(DeploymentId),
+    /// Stop a task of this framework that no workload knows.
+    KillUnknown {
+        /// Which.
+        task: TaskId,
+    },
+}

@@ -1,0 +1,287 @@
+//! What is kept: one small record for each entity, addressed by a key.
+//!
+//! The store knows how a record is written down; this module knows what is in it. Reading all
+//! records back gives everything the scheduler needs to go on after a crash.
+
+use std::{fmt, sync::Arc};
+
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+
+use crate::{
+    AgentAddress, BackOff, EndedTask, FrameworkId, Goal, TaskId, TaskState, Template, Timestamp,
+    Uuid, WorkloadName,
+};
+
+/// Address of a record.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// The framework itself; one.
+    Framework,
+    /// A workload.
+    Workload(WorkloadName),
+    /// A revision of a workload.
+    Revision(WorkloadName, u32),
+    /// What is remembered of an instance beyond its live tasks.
+    Instance(WorkloadName, u32),
+    /// A live task, or the intent of one.
+    Task(TaskId),
+    /// A deployment.
+    Deployment(DeploymentId),
+    /// An operator's action. The number is a position in a ring of [`AUDIT_RING`] entries.
+    Audit(u32),
+}
+
+/// How many operator actions are remembered; older ones are overwritten.
+pub const AUDIT_RING: u32 = 500;
+
+/// A record with its key.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Record {
+    /// See [`Key::Framework`].
+    Framework(FrameworkRecord),
+    /// See [`Key::Workload`].
+    Workload(WorkloadRecord),
+    /// See [`Key::Revision`].
+    Revision(RevisionRecord),
+    /// See [`Key::Instance`].
+    Instance(InstanceRecord),
+    /// See [`Key::Task`].
+    Task(TaskRecord),
+    /// See [`Key::Deployment`].
+    Deployment(Deployment),
+    /// See [`Key::Audit`].
+    Audit(AuditEntry),
+}
+
+impl Record {
+    /// The key under which it is kept.
+    pub fn key(&self) -> Key {
+        match self {
+            Self::Framework(_) => Key::Framework,
+            Self::Workload(record) => Key::Workload(record.name.clone()),
+            Self::Revision(record) => Key::Revision(record.workload.clone(), record.number),
+            Self::Instance(record) => Key::Instance(record.workload.clone(), record.number),
+            Self::Task(record) => Key::Task(record.id.clone()),
+            Self::Deployment(record) => Key::Deployment(record.id),
+            Self::Audit(record) => Key::Audit((record.sequence % u64::from(AUDIT_RING)) as u32),
+        }
+    }
+}
+
+/// One change of the store. Puts replace whole records, so that writing a batch twice is harmless.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Write {
+    /// Keep this record under its key.
+    Put(Record),
+    /// Forget the record of this key; nothing happens when there is none.
+    Delete(Key),
+}
+
+/// The framework.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrameworkRecord {
+    /// The id Mesos gave us.
+    pub id: FrameworkId,
+    /// When it did.
+    pub registered_at: Timestamp,
+}
+
+/// A workload: what was declared and what is wanted now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkloadRecord {
+    /// Its name.
+    pub name: WorkloadName,
+    /// The count that the declaration asked for when it was last seen.
+    pub declared: u32,
+    /// The count that is wanted.
+    pub desired: u32,
+    /// The current revision.
+    pub revision: u32,
+    /// See [`crate::ServiceSpec::priority`].
+    pub priority: i32,
+    /// See [`crate::ServiceSpec::wait_healthy`].
+    pub wait_healthy: bool,
+    /// See [`crate::ServiceSpec::allow_scaling`].
+    pub allow_scaling: bool,
+    /// See [`crate::ServiceSpec::back_off`].
+    pub back_off: BackOff,
+    /// No longer declared: its tasks are being stopped, after which it is forgotten.
+    pub removed: bool,
+}
+
+/// A revision of a workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RevisionRecord {
+    /// Whose.
+    pub workload: WorkloadName,
+    /// Its number, from 1.
+    pub number: u32,
+    /// When it came to be.
+    pub created_at: Timestamp,
+    /// What its tasks are made of.
+    pub template: Arc<Template>,
+}
+
+/// What is remembered of an instance beyond its live tasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstanceRecord {
+    /// Whose.
+    pub workload: WorkloadName,
+    /// Its number, from 1.
+    pub number: u32,
+    /// Failures since the last stable run.
+    pub failures: u32,
+    /// Not to be launched before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// Its last tasks, newest first; at most [`HISTORY_LENGTH`].
+    pub history: Vec<EndedTask>,
+}
+
+/// How many ended tasks of an instance are remembered.
+pub const HISTORY_LENGTH: usize = 5;
+
+/// A live task, or the intent of one: written before the ACCEPT leaves.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskRecord {
+    /// Its id.
+    pub id: TaskId,
+    /// Whose.
+    pub workload: WorkloadName,
+    /// Which instance.
+    pub number: u32,
+    /// Which run.
+    pub uuid: Uuid,
+    /// Which revision.
+    pub revision: u32,
+    /// Where.
+    pub agent: Arc<AgentAddress>,
+    /// Its host ports.
+    #[serde(default, skip_serializing_if = "SmallVec::is_empty")]
+    pub ports: SmallVec<[u16; 4]>,
+    /// State when last written; the steps before RUNNING are not written each.
+    pub state: TaskState,
+    /// What is to become of it.
+    pub goal: Goal,
+    /// When the intent was recorded.
+    pub launched_at: Timestamp,
+    /// When the first status update came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it was first seen running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_at: Option<Timestamp>,
+}
+
+/// Number of a deployment, from 1, never used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct DeploymentId(pub u64);
+
+impl fmt::Display for DeploymentId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The movement of services to another state. Durable; always ends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    /// Its number.
+    pub id: DeploymentId,
+    /// What it does.
+    pub kind: DeploymentKind,
+    /// How far it is.
+    pub status: DeploymentStatus,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How many instances it has to move in all.
+    pub total: u32,
+    /// How many it has moved.
+    pub done: u32,
+}
+
+/// What a deployment does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "type")]
+pub enum DeploymentKind {
+    /// Replace every task launched before `launched_before`, the youngest first, one at a time.
+    RollingRestart {
+        /// Of one workload, or of all.
+        workload: Option<WorkloadName>,
+        /// Tasks launched at or after this moment are left alone.
+        launched_before: Timestamp,
+    },
+}
+
+/// How far a deployment is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "status")]
+pub enum DeploymentStatus {
+    /// At work.
+    Running,
+    /// Waiting for an operator.
+    Paused {
+        /// Since when.
+        at: Timestamp,
+    },
+    /// All is moved.
+    Done {
+        /// When.
+        at: Timestamp,
+    },
+    /// Given up; what was moved stays moved.
+    Failed {
+        /// When.
+        at: Timestamp,
+        /// Why, as a clause.
+        reason: String,
+    },
+    /// Ended by an operator; what was moved stays moved.
+    Aborted {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+impl DeploymentStatus {
+    /// Whether it has ended.
+    pub const fn is_over(&self) -> bool {
+        matches!(
+            self,
+            Self::Done { .. } | Self::Failed { .. } | Self::Aborted { .. }
+        )
+    }
+}
+
+/// An operator's action.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditEntry {
+    /// Position in the sequence of all actions, from 1.
+    pub sequence: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who, and from where.
+    pub actor: Actor,
+    /// What was asked, as a clause: `scale web`.
+    pub action: String,
+    /// What was, if it makes sense.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// What is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// Who asked for something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Actor {
+    /// User, token name, or `anonymous`.
+    pub name: String,
+    /// Address it came from.
+    pub address: String,
+    /// Reason given, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}

@@ -1,0 +1,69 @@
+//! What can be set about the scheduler itself.
+
+use std::{sync::Arc, time::Duration};
+
+/// Settings of the scheduler. Every time and count has a default with a reason.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The framework's name as it stands in task ids (blanks replaced).
+    pub framework: Arc<str>,
+    /// Names and addresses of the scheduler's own host, for [`crate::Placement::avoid_scheduler_host`].
+    pub scheduler_hosts: Vec<String>,
+    /// Most instances an operator may ask of one workload.
+    pub instances_max: u32,
+    /// Most tasks that may be starting on one agent at once. A real agent that was given 500 at
+    /// once failed 97 of them; batches of 20 ran smoothly.
+    pub starting_per_agent_max: u32,
+    /// How long offers that nothing waits for are refused.
+    pub refuse_idle: Duration,
+    /// How long an offer may be held while its agent's starting places are taken.
+    pub hold_max: Duration,
+    /// A launched task that has not been heard of for so long is asked about.
+    pub launch_deadline: Duration,
+    /// Time to the second reconciliation of tasks that did not answer; doubles.
+    pub reconcile_initial: Duration,
+    /// The longest such time.
+    pub reconcile_max: Duration,
+    /// All tasks are asked about this often.
+    pub reconcile_every: Duration,
+    /// An unreachable task is replaced after this time.
+    pub unreachable_after: Duration,
+    /// Time to the second KILL of a task that goes on living; doubles.
+    pub kill_initial: Duration,
+    /// The longest such time.
+    pub kill_max: Duration,
+    /// Shortest time between two REVIVE calls.
+    pub revive_every: Duration,
+    /// A replacement that is not ready after this time is given up.
+    pub replace_deadline: Duration,
+    /// Stop tasks of this framework that no workload knows, once every known task has answered
+    /// and all agents had time to return.
+    pub kill_unknown: Option<Duration>,
+}
+
+impl Settings {
+    /// Defaults for a framework of this name.
+    pub fn new(framework: impl Into<Arc<str>>) -> Self {
+        Self {
+            framework: framework.into(),
+            scheduler_hosts: Vec::new(),
+            instances_max: 1_000_000,
+            starting_per_agent_max: 20,
+            // Long, because a REVIVE lifts it the moment something waits.
+            refuse_idle: Duration::from_secs(3600),
+            hold_max: Duration::from_secs(5),
+            // Image pulls take minutes; asking costs one small call.
+            launch_deadline: Duration::from_secs(120),
+            reconcile_initial: Duration::from_secs(5),
+            reconcile_max: Duration::from_secs(60),
+            reconcile_every: Duration::from_secs(15 * 60),
+            unreachable_after: Duration::from_secs(60),
+            kill_initial: Duration::from_secs(10),
+            kill_max: Duration::from_secs(300),
+            revive_every: Duration::from_secs(1),
+            // The original's limit on a restart.
+            replace_deadline: Duration::from_secs(300),
+            kill_unknown: None,
+        }
+    }
+}

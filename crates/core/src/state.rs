@@ -1,0 +1,303 @@
+//! The scheduler's knowledge of workloads, instances and tasks, built so that a reader's copy
+//! costs next to nothing.
+//!
+//! Everything that readers see hangs on `Arc`s. A [`View`] is a handful of pointer copies; the
+//! scheduler then copies only the pieces (blocks of [`BLOCK`] instances) that it changes while a
+//! view of them is still held.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use smallvec::SmallVec;
+
+use crate::{
+    AuditEntry, BackOff, Deployment, EndedTask, FrameworkId, StatusUpdate, Task, TaskId, Template,
+    Timestamp, WorkloadName,
+};
+
+/// Instances per block of an [`Instances`] table.
+pub const BLOCK: usize = 64;
+
+/// What readers see: the whole state at one moment, immutable.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// When it was taken.
+    pub at: Timestamp,
+    /// The framework and its connection.
+    pub framework: FrameworkView,
+    /// Workloads in the order of their declaration.
+    pub workloads: Vec<Arc<Workload>>,
+    /// Deployments, oldest first: those at work and the last that ended.
+    pub deployments: Vec<Arc<Deployment>>,
+    /// Operator actions, oldest first.
+    pub audit: Vec<Arc<AuditEntry>>,
+    /// Tasks of this framework that no workload knows.
+    pub unknown_tasks: Arc<BTreeMap<TaskId, StatusUpdate>>,
+    /// Sums since the start.
+    pub counters: Counters,
+}
+
+impl View {
+    /// The workload of this name.
+    pub fn workload(&self, name: &str) -> Option<&Arc<Workload>> {
+        self.workloads
+            .iter()
+            .find(|workload| workload.name.as_str() == name)
+    }
+}
+
+/// The framework and its connection.
+#[derive(Clone, Debug, Default)]
+pub struct FrameworkView {
+    /// Our id, once Mesos gave us one.
+    pub id: Option<FrameworkId>,
+    /// Whether we are subscribed.
+    pub subscribed: bool,
+    /// Since when we are (or are not).
+    pub since: Timestamp,
+    /// Live tasks that Mesos has not spoken of since the subscription.
+    pub unconfirmed: usize,
+    /// Whether offers are suppressed because nothing waits.
+    pub suppressed: bool,
+    /// Offers held at the moment.
+    pub offers_held: usize,
+    /// Agents that we have seen offers or tasks of.
+    pub agents: usize,
+}
+
+/// Sums since the start, for metrics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counters {
+    /// Offers received.
+    pub offers: u64,
+    /// Offers declined.
+    pub declined: u64,
+    /// Offers accepted.
+    pub accepted: u64,
+    /// Tasks launched.
+    pub launched: u64,
+    /// Status updates received.
+    pub updates: u64,
+    /// Tasks that ended.
+    pub ended: u64,
+    /// Tasks that ended in FAILED, ERROR, LOST, DROPPED, GONE or GONE_BY_OPERATOR.
+    pub failed: u64,
+    /// KILL calls.
+    pub kills: u64,
+    /// REVIVE calls.
+    pub revives: u64,
+    /// Explicit and implicit reconciliations.
+    pub reconciliations: u64,
+}
+
+/// A workload.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// Its name.
+    pub name: WorkloadName,
+    /// Its name as it stands in task ids.
+    pub task_name: Arc<str>,
+    /// The count of the declaration.
+    pub declared: u32,
+    /// The count that is wanted.
+    pub desired: u32,
+    /// See [`crate::ServiceSpec::priority`].
+    pub priority: i32,
+    /// See [`crate::ServiceSpec::wait_healthy`].
+    pub wait_healthy: bool,
+    /// See [`crate::ServiceSpec::allow_scaling`].
+    pub allow_scaling: bool,
+    /// See [`crate::ServiceSpec::back_off`].
+    pub back_off: BackOff,
+    /// No longer declared; going.
+    pub removed: bool,
+    /// The current revision.
+    pub revision: u32,
+    /// The templates still in use, by revision.
+    pub revisions: BTreeMap<u32, Arc<Template>>,
+    /// Its instances.
+    pub instances: Instances,
+    /// How many of its instances and tasks are in which condition.
+    pub counts: Counts,
+    /// What the last matching cycle that had offers found out about its waiting instances.
+    pub funnel: Option<Arc<Funnel>>,
+    /// The workload of better priority that its instances wait for, if any.
+    pub waits_for: Option<WorkloadName>,
+}
+
+impl Workload {
+    /// The template of the current revision.
+    pub fn template(&self) -> Option<&Arc<Template>> {
+        self.revisions.get(&self.revision)
+    }
+
+    /// Live tasks with the number of their instance, by instance.
+    pub fn tasks(&self) -> impl Iterator<Item = (u32, &Task)> {
+        self.instances
+            .iter()
+            .flat_map(|instance| instance.tasks.iter().map(|task| (instance.number, task)))
+    }
+
+    /// The id of a task of this workload.
+    pub fn task_id(&self, framework: &str, number: u32, task: &Task) -> TaskId {
+        TaskId::from_parts(framework, &self.task_name, number, task.uuid)
+    }
+}
+
+/// How many instances and tasks are in which condition. Kept up to date, so that nobody counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Instances that wait for an offer.
+    pub waiting: u32,
+    /// Instances that wait for their back-off to pass.
+    pub backing_off: u32,
+    /// Live tasks that are launching, staging or starting.
+    pub starting: u32,
+    /// Live tasks that run.
+    pub running: u32,
+    /// Running tasks reported healthy.
+    pub healthy: u32,
+    /// Running tasks reported unhealthy.
+    pub unhealthy: u32,
+    /// Live tasks that are being killed.
+    pub killing: u32,
+    /// Live tasks whose agent cannot be reached, or that are unknown to the master.
+    pub unreachable: u32,
+    /// Live tasks that are being replaced.
+    pub replacing: u32,
+    /// Live tasks that Mesos has not spoken of since the subscription.
+    pub unconfirmed: u32,
+}
+
+impl Counts {
+    /// All live tasks.
+    pub const fn tasks(&self) -> u32 {
+        self.starting + self.running + self.killing + self.unreachable
+    }
+}
+
+/// A table of instances by number.
+#[derive(Clone, Debug, Default)]
+pub struct Instances {
+    pub(crate) blocks: Vec<Arc<[Option<Instance>; BLOCK]>>,
+    pub(crate) len: usize,
+}
+
+impl Instances {
+    /// How many instances there are.
+    pub const fn len(&self) -> usize {
+        self.len
+    }
+
+    /// True without instances.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The instance of this number.
+    pub fn get(&self, number: u32) -> Option<&Instance> {
+        let index = (number as usize).checked_sub(1)?;
+        self.blocks.get(index / BLOCK)?[index % BLOCK].as_ref()
+    }
+
+    /// The instances, by number.
+    pub fn iter(&self) -> impl Iterator<Item = &Instance> {
+        self.blocks.iter().flat_map(|block| block.iter().flatten())
+    }
+
+    pub(crate) fn get_mut(&mut self, number: u32) -> Option<&mut Instance> {
+        let index = (number as usize).checked_sub(1)?;
+        let block = self.blocks.get_mut(index / BLOCK)?;
+        // Looking first spares the copy of a shared block for an instance that is not there.
+        block[index % BLOCK].as_ref()?;
+        Arc::make_mut(block)[index % BLOCK].as_mut()
+    }
+
+    pub(crate) fn insert(&mut self, instance: Instance) {
+        let Some(index) = (instance.number as usize).checked_sub(1) else {
+            return;
+        };
+        while self.blocks.len() <= index / BLOCK {
+            self.blocks.push(Arc::new([const { None }; BLOCK]));
+        }
+        let slot = &mut Arc::make_mut(&mut self.blocks[index / BLOCK])[index % BLOCK];
+        if slot.replace(instance).is_none() {
+            self.len += 1;
+        }
+    }
+
+    pub(crate) fn remove(&mut self, number: u32) -> Option<Instance> {
+        let index = (number as usize).checked_sub(1)?;
+        let block = self.blocks.get_mut(index / BLOCK)?;
+        block[index % BLOCK].as_ref()?;
+        let removed = Arc::make_mut(block)[index % BLOCK].take();
+        self.len -= usize::from(removed.is_some());
+        removed
+    }
+}
+
+/// One slot of a workload. It outlives the tasks that fill it.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Whether it is wanted; one that is not goes when its last task has ended.
+    pub wanted: bool,
+    /// Why it has no task (or no replacement) and what it waits for.
+    pub waiting: Option<Waiting>,
+    /// Its live tasks: one, or two while one replaces the other. The last is the newest.
+    pub tasks: SmallVec<[Task; 1]>,
+    /// Failures since the last stable run.
+    pub failures: u32,
+    /// Its last tasks, newest first; at most [`crate::HISTORY_LENGTH`].
+    pub history: Arc<[EndedTask]>,
+}
+
+/// What an instance waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// An offer that fits.
+    Offer {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The end of its back-off.
+    BackOff {
+        /// Since when.
+        since: Timestamp,
+        /// Until when.
+        until: Timestamp,
+    },
+}
+
+/// What a matching cycle found out about the waiting instances of a workload: how many offers
+/// were left after each test, and which one came nearest.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Funnel {
+    /// When the cycle was.
+    pub at: Timestamp,
+    /// Offers at hand.
+    pub offers: u32,
+    /// …whose agent satisfies the constraints.
+    pub after_constraints: u32,
+    /// …that are not ruled out by colocation rules.
+    pub after_colocation: u32,
+    /// …with enough cpus, mem, disk and gpus.
+    pub after_resources: u32,
+    /// …with the ports.
+    pub after_ports: u32,
+    /// …with a free starting place.
+    pub after_limits: u32,
+    /// Instances launched in the cycle.
+    pub launched: u32,
+    /// The offer that came nearest to fitting.
+    pub nearest: Option<NearMiss>,
+}
+
+/// An offer that nearly fitted.
+#[derive(Clone, Debug, PartialEq)]
+pub struct NearMiss {
+    /// Host name of its agent.
+    pub hostname: String,
+    /// What it lacked, as a clause: `0.3 cpus`.
+    pub lacks: String,
+}
