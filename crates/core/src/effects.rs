@@ -180,7 +180,7 @@ pub enum Notice {
         /// Mesos' reason, or ours.
         reason: Option<Arc<str>>,
         /// For people.
-        message: Option<Box<str>>,
+        message: Option<Arc<str>>,
     },
     /// The wanted count of a workload changed.
     Scaled {

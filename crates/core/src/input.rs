@@ -55,10 +55,8 @@ pub enum MesosEvent {
 pub struct Offer {
     /// Its id.
     pub id: OfferId,
-    /// Where.
+    /// Where, with the agent's attributes.
     pub agent: Arc<AgentAddress>,
-    /// The agent's attributes as text, in order; a name may occur more than once.
-    pub attributes: Arc<[(String, String)]>,
     /// The role that it is allocated to.
     pub role: Arc<str>,
     /// What there is. Revocable and shared resources, volumes and disk sources are left out by

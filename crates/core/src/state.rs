@@ -54,6 +54,8 @@ pub struct FrameworkView {
     pub subscribed: bool,
     /// Since when we are (or are not).
     pub since: Timestamp,
+    /// How many subscriptions there were; tasks whose `heard_in` is smaller are unconfirmed.
+    pub subscription: u32,
     /// Live tasks that Mesos has not spoken of since the subscription.
     pub unconfirmed: usize,
     /// Whether offers are suppressed because nothing waits.
@@ -235,6 +237,16 @@ impl Instances {
     }
 }
 
+impl FromIterator<Instance> for Instances {
+    fn from_iter<I: IntoIterator<Item = Instance>>(instances: I) -> Self {
+        let mut table = Self::default();
+        for instance in instances {
+            table.insert(instance);
+        }
+        table
+    }
+}
+
 /// One slot of a workload. It outlives the tasks that fill it.
 #[derive(Clone, Debug)]
 pub struct Instance {
@@ -248,6 +260,8 @@ pub struct Instance {
     pub tasks: SmallVec<[Task; 1]>,
     /// Failures since the last stable run.
     pub failures: u32,
+    /// Not to be launched before.
+    pub not_before: Option<Timestamp>,
     /// Its last tasks, newest first; at most [`crate::HISTORY_LENGTH`].
     pub history: Arc<[EndedTask]>,
 }

@@ -116,6 +116,19 @@ pub struct AgentAddress {
     pub ip: String,
     /// The port of its HTTP API.
     pub port: u16,
+    /// Its attributes as text, in order; a name may occur more than once, the first counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attributes: Vec<(String, String)>,
+}
+
+impl AgentAddress {
+    /// The value of a constraint's field: `hostname`, or the name of an attribute.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        if name == "hostname" {
+            return Some(&self.hostname);
+        }
+        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
 }
 
 /// What is to become of a task.
@@ -194,8 +207,8 @@ pub struct Task {
     pub goal: Goal,
     /// Last health reported by Mesos; `None` before the first report or without a check.
     pub healthy: Option<bool>,
-    /// Whether Mesos has spoken of it since the last subscription.
-    pub confirmed: bool,
+    /// The subscription in which Mesos last spoke of it; see [`crate::FrameworkView::subscription`].
+    pub heard_in: u32,
     /// When the intent was recorded.
     pub launched_at: Timestamp,
     /// When the first status update came.
@@ -207,7 +220,7 @@ pub struct Task {
     /// How often KILL was sent.
     pub kills_sent: u16,
     /// Message of the last status update, when there was one; at most 256 bytes.
-    pub message: Option<Box<str>>,
+    pub message: Option<Arc<str>>,
 }
 
 /// How a task ended; the history of an instance is made of these.
