@@ -1,1 +1,5 @@
-//! Environment -> `Config`.
+//! The environment as typed configuration.
+
+mod model;
+
+pub use model::*;
