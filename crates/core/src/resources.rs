@@ -258,6 +258,14 @@ impl PortSet {
         true
     }
 
+    /// The lowest port that `skip` does not hold for.
+    pub fn first_except(&self, skip: impl Fn(u16) -> bool) -> Option<u16> {
+        self.ranges
+            .iter()
+            .flat_map(|(begin, end)| *begin..=*end)
+            .find(|port| !skip(*port))
+    }
+
     /// Takes the lowest port out.
     pub fn pop_first(&mut self) -> Option<u16> {
         let first = self.ranges.first()?.0;

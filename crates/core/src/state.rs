@@ -219,7 +219,7 @@ impl Instances {
             return;
         };
         while self.blocks.len() <= index / BLOCK {
-            self.blocks.push(Arc::new([const { None }; BLOCK]));
+            self.blocks.push(empty_block());
         }
         let slot = &mut Arc::make_mut(&mut self.blocks[index / BLOCK])[index % BLOCK];
         if slot.replace(instance).is_none() {
@@ -235,6 +235,14 @@ impl Instances {
         self.len -= usize::from(removed.is_some());
         removed
     }
+}
+
+/// One empty block for all gaps: a lone high number does not cost the blocks below it.
+fn empty_block() -> Arc<[Option<Instance>; BLOCK]> {
+    static EMPTY: std::sync::OnceLock<Arc<[Option<Instance>; BLOCK]>> = std::sync::OnceLock::new();
+    EMPTY
+        .get_or_init(|| Arc::new([const { None }; BLOCK]))
+        .clone()
 }
 
 impl FromIterator<Instance> for Instances {

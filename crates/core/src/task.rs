@@ -127,7 +127,10 @@ impl AgentAddress {
         if name == "hostname" {
             return Some(&self.hostname);
         }
-        self.attributes.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.attributes
+            .iter()
+            .find(|(key, _)| key == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
@@ -219,6 +222,8 @@ pub struct Task {
     pub changed_at: Timestamp,
     /// How often KILL was sent.
     pub kills_sent: u16,
+    /// When KILL is sent again.
+    pub kill_again_at: Option<Timestamp>,
     /// Message of the last status update, when there was one; at most 256 bytes.
     pub message: Option<Arc<str>>,
 }

@@ -1,0 +1,133 @@
+//! The invariants of the scheduler's books. A violation is a fault of the scheduler, whatever its
+//! inputs were.
+
+use std::collections::{BTreeSet, HashMap};
+
+use super::Scheduler;
+use crate::{AgentId, Counts, Goal, TaskState, Waiting};
+
+impl Scheduler {
+    /// Proves every invariant; for tests and simulation, as it looks at everything.
+    ///
+    /// # Errors
+    /// What is violated, in words.
+    pub fn check(&self) -> Result<(), String> {
+        self.check_cheap()?;
+        let mut starting: HashMap<AgentId, u32> = HashMap::new();
+        for (index, service) in self.services() {
+            let state = &service.state;
+            let name = &state.name;
+            let mut counts = Counts::default();
+            let mut wanted = 0;
+            let mut waiting = BTreeSet::new();
+            let mut on_agent: HashMap<AgentId, u32> = HashMap::new();
+            for instance in state.instances.iter() {
+                let place = format!("{name}-{}", instance.number);
+                wanted += u32::from(instance.wanted);
+                match instance.waiting {
+                    Some(Waiting::Offer { .. }) => {
+                        counts.waiting += 1;
+                        waiting.insert(instance.number);
+                    }
+                    Some(Waiting::BackOff { .. }) => counts.backing_off += 1,
+                    None => {}
+                }
+                ensure(instance.wanted || instance.waiting.is_none(), || {
+                    format!("{place} waits though it is not wanted")
+                })?;
+                ensure(instance.wanted || !instance.tasks.is_empty(), || {
+                    format!("{place} is kept though it is neither wanted nor filled")
+                })?;
+                ensure(
+                    !instance.wanted || instance.waiting.is_some() || !instance.tasks.is_empty(),
+                    || format!("{place} is wanted but neither filled nor waiting"),
+                )?;
+                let certain = instance
+                    .tasks
+                    .iter()
+                    .filter(|task| task.goal == Goal::Run && task.state != TaskState::Unreachable)
+                    .count();
+                ensure(certain <= 1, || {
+                    format!("{place} keeps {certain} tasks alive")
+                })?;
+                for task in &instance.tasks {
+                    ensure(!task.state.is_terminal(), || {
+                        format!("{place} holds an ended task")
+                    })?;
+                    ensure(state.revisions.contains_key(&task.revision), || {
+                        format!(
+                            "{place} runs revision {}, which is forgotten",
+                            task.revision
+                        )
+                    })?;
+                    ensure(instance.wanted || task.goal.is_stop(), || {
+                        format!("{place} is not wanted but its task is not being stopped")
+                    })?;
+                    *on_agent.entry(task.agent.id.clone()).or_default() += 1;
+                    if task.state.is_starting() {
+                        counts.starting += 1;
+                        *starting.entry(task.agent.id.clone()).or_default() += 1;
+                    }
+                    match task.state {
+                        TaskState::Running => {
+                            counts.running += 1;
+                            counts.healthy += u32::from(task.healthy == Some(true));
+                            counts.unhealthy += u32::from(task.healthy == Some(false));
+                        }
+                        TaskState::Killing => counts.killing += 1,
+                        state if state.is_starting() => {}
+                        _ => counts.unreachable += 1,
+                    }
+                    counts.replacing += u32::from(matches!(task.goal, Goal::Replace { .. }));
+                    counts.unconfirmed += u32::from(task.heard_in != self.connection.subscription);
+                }
+            }
+            ensure(counts == state.counts, || {
+                format!("{name} is counted as {:?} but is {counts:?}", state.counts)
+            })?;
+            ensure(wanted == service.wanted && wanted == state.desired, || {
+                format!(
+                    "{name} wants {wanted}, books {}, desires {}",
+                    service.wanted, state.desired
+                )
+            })?;
+            ensure(waiting == service.waiting, || {
+                format!("{name} has a wrong waiting list")
+            })?;
+            ensure(
+                self.waiting_services.contains(&(state.priority, index)) != waiting.is_empty(),
+                || format!("{name} is wrongly listed as waiting"),
+            )?;
+            ensure(on_agent == service.on_agent, || {
+                format!("{name} is wrongly counted by agent")
+            })?;
+        }
+        ensure(starting == self.starting, || {
+            "starting tasks are wrongly counted by agent".to_owned()
+        })
+    }
+
+    /// What can be proven without looking at every instance; debug builds do it in each step.
+    pub(super) fn check_cheap(&self) -> Result<(), String> {
+        for (_, service) in self.services() {
+            ensure(service.wanted == service.state.desired, || {
+                format!(
+                    "{} wants {} instances but {} are desired",
+                    service.state.name, service.wanted, service.state.desired
+                )
+            })?;
+            ensure(
+                service.waiting.len() == service.state.counts.waiting as usize,
+                || format!("{} has a wrong waiting list", service.state.name),
+            )?;
+        }
+        ensure(
+            self.connection.subscribed || self.offers.held.is_empty(),
+            || "offers are held without a subscription".to_owned(),
+        )
+    }
+}
+
+fn ensure(holds: bool, violation: impl FnOnce() -> String) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(violation()) }
+}

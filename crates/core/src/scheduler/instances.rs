@@ -1,0 +1,379 @@
+//! How many instances there should be, and what each of them needs next.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use super::{Scheduler, ServiceIndex, Timer};
+use crate::{
+    EndedTask, Goal, Instance, InstanceRecord, Key, Notice, Record, StopReason, Task, TaskState,
+    Timestamp, Uuid, Waiting, Write,
+};
+
+/// What an instance should do next, as seen from its tasks alone.
+#[derive(Debug, PartialEq)]
+enum Need {
+    /// Nothing: it is filled, or waits for a task to end.
+    Nothing,
+    /// A task, or a second one.
+    Launch,
+    /// One task less.
+    Stop(Uuid, StopReason),
+    /// Its old task has waited too long for a replacement: it stays, and the others go.
+    KeepOld(Uuid),
+}
+
+impl Scheduler {
+    /// Makes the number of wanted instances what is desired: takes the lowest free numbers, or
+    /// lets go of instances that never ran, then unhealthy ones, then the youngest.
+    pub(super) fn adjust_count(&mut self, index: ServiceIndex) {
+        let Some(service) = self.service(index) else {
+            return;
+        };
+        let (wanted, desired) = (service.wanted, service.state.desired);
+        for _ in wanted..desired {
+            self.add_instance(index);
+        }
+        if wanted > desired {
+            for number in self.victims(index, (wanted - desired) as usize) {
+                self.retire_instance(index, number);
+            }
+        }
+        self.forget_if_gone(index);
+    }
+
+    fn add_instance(&mut self, index: ServiceIndex) {
+        let Some(service) = self.service_mut(index) else {
+            return;
+        };
+        let mut number = service.lowest_free;
+        while service
+            .state
+            .instances
+            .get(number)
+            .is_some_and(|instance| instance.wanted)
+        {
+            number += 1;
+        }
+        service.lowest_free = number + 1;
+        service.wanted += 1;
+        if service.state.instances.get(number).is_none() {
+            service.state_mut().instances.insert(Instance::new(number));
+        } else {
+            self.edit(index, number, |instance| instance.wanted = true);
+        }
+        self.settle(index, number);
+    }
+
+    fn victims(&self, index: ServiceIndex, count: usize) -> Vec<u32> {
+        let Some(service) = self.service(index) else {
+            return Vec::new();
+        };
+        let mut wanted: Vec<_> = service
+            .state
+            .instances
+            .iter()
+            .filter(|instance| instance.wanted)
+            .map(|instance| {
+                let class = match instance.tasks.iter().map(|task| task.healthy).max() {
+                    None => 0,
+                    Some(Some(false)) => 1,
+                    Some(_) => 2,
+                };
+                let launched = instance.tasks.iter().map(|task| task.launched_at).max();
+                (class, Reverse(launched), Reverse(instance.number))
+            })
+            .collect();
+        wanted.sort_unstable();
+        wanted.truncate(count);
+        wanted
+            .into_iter()
+            .map(|(_, _, Reverse(number))| number)
+            .collect()
+    }
+
+    fn retire_instance(&mut self, index: ServiceIndex, number: u32) {
+        let Some(service) = self.service_mut(index) else {
+            return;
+        };
+        service.wanted = service.wanted.saturating_sub(1);
+        service.lowest_free = service.lowest_free.min(number);
+        self.edit(index, number, |instance| instance.wanted = false);
+        self.settle(index, number);
+    }
+
+    /// Looks at an instance and does what it needs: the one place where launching and stopping
+    /// of single instances is decided.
+    pub(super) fn settle(&mut self, index: ServiceIndex, number: u32) {
+        // Every round stops one task or changes a goal, of which an instance has a handful.
+        for _ in 0..8 {
+            let Some(instance) = self
+                .service(index)
+                .and_then(|service| service.state.instances.get(number))
+            else {
+                return;
+            };
+            if !instance.wanted {
+                let running: Vec<_> = instance
+                    .tasks
+                    .iter()
+                    .filter(|task| !task.goal.is_stop())
+                    .map(|task| task.uuid)
+                    .collect();
+                self.edit(index, number, |instance| instance.waiting = None);
+                for uuid in running {
+                    self.stop_task(index, number, uuid, StopReason::Retired);
+                }
+                self.remove_if_empty(index, number);
+                return;
+            }
+            match self.need(index, instance) {
+                Need::Nothing => {
+                    self.edit(index, number, |instance| instance.waiting = None);
+                    return;
+                }
+                Need::Launch => return self.wait_for_offer(index, number),
+                Need::Stop(uuid, reason) => self.stop_task(index, number, uuid, reason),
+                Need::KeepOld(uuid) => self.keep_old(index, number, uuid),
+            }
+        }
+    }
+
+    fn need(&self, index: ServiceIndex, instance: &Instance) -> Need {
+        let Some(service) = self.service(index) else {
+            return Need::Nothing;
+        };
+        let staying: smallvec::SmallVec<[&Task; 2]> = instance
+            .tasks
+            .iter()
+            .filter(|task| !task.goal.is_stop() && !self.given_up(task))
+            .collect();
+        let replaced = staying.iter().find_map(|task| match task.goal {
+            Goal::Replace { deadline, .. } => Some((task.uuid, deadline)),
+            _ => None,
+        });
+        match (staying.as_slice(), replaced) {
+            // A task that is being stopped still fills the instance until it has ended.
+            ([], _) if instance.tasks.iter().any(|task| !self.given_up(task)) => Need::Nothing,
+            ([], _) => Need::Launch,
+            (_, Some((old, deadline))) => {
+                let fresh = staying.iter().find(|task| task.uuid != old);
+                match fresh {
+                    Some(fresh) if service.is_ready(fresh) => {
+                        Need::Stop(old, StopReason::Restarted)
+                    }
+                    _ if self.now >= deadline => Need::KeepOld(old),
+                    Some(_) => Need::Nothing,
+                    None => Need::Launch,
+                }
+            }
+            ([_], None) => Need::Nothing,
+            (several, None) => {
+                // One copy by rule: a ready one before one that is not, then the oldest.
+                let kept = several.iter().min_by_key(|task| {
+                    (
+                        !service.is_ready(task),
+                        task.state != TaskState::Running,
+                        task.launched_at,
+                        task.uuid,
+                    )
+                });
+                let surplus = several
+                    .iter()
+                    .find(|task| kept.is_some_and(|kept| kept.uuid != task.uuid));
+                surplus.map_or(Need::Nothing, |task| {
+                    Need::Stop(task.uuid, StopReason::Surplus)
+                })
+            }
+        }
+    }
+
+    /// Whether a task has been unreachable for so long that the instance is filled anew. The task
+    /// itself is not touched: it may live.
+    fn given_up(&self, task: &Task) -> bool {
+        task.state == TaskState::Unreachable
+            && self.now >= task.changed_at + self.settings.unreachable_after
+    }
+
+    fn keep_old(&mut self, index: ServiceIndex, number: u32, old: Uuid) {
+        let others: Vec<_> = self
+            .service(index)
+            .and_then(|service| service.state.instances.get(number))
+            .into_iter()
+            .flat_map(|instance| &instance.tasks)
+            .filter(|task| task.uuid != old && !task.goal.is_stop())
+            .map(|task| task.uuid)
+            .collect();
+        self.edit_task(index, number, old, |task| task.goal = Goal::Run);
+        self.write_task(index, number, old);
+        for uuid in others {
+            self.stop_task(index, number, uuid, StopReason::ReplacementFailed);
+        }
+    }
+
+    fn wait_for_offer(&mut self, index: ServiceIndex, number: u32) {
+        let now = self.now;
+        let until = self.edit(index, number, |instance| {
+            let until = instance.not_before.filter(|until| *until > now);
+            instance.waiting = Some(match (until, instance.waiting) {
+                (None, Some(waiting @ Waiting::Offer { .. })) => waiting,
+                (None, _) => Waiting::Offer { since: now },
+                (Some(until), _) => Waiting::BackOff { since: now, until },
+            });
+            until
+        });
+        if let Some(Some(until)) = until {
+            self.timers.set(
+                until,
+                Timer::Instance {
+                    service: index,
+                    number,
+                },
+            );
+        }
+    }
+
+    pub(super) fn remove_if_empty(&mut self, index: ServiceIndex, number: u32) {
+        let Some(service) = self.service_mut(index) else {
+            return;
+        };
+        let gone = service
+            .state
+            .instances
+            .get(number)
+            .is_some_and(|instance| !instance.wanted && instance.tasks.is_empty());
+        if gone {
+            service.state_mut().instances.remove(number);
+            let name = service.state.name.clone();
+            self.out
+                .writes
+                .push(Write::Delete(Key::Instance(name, number)));
+            self.forget_if_gone(index);
+        }
+    }
+
+    /// Forgets a removed service once its last instance is gone.
+    pub(super) fn forget_if_gone(&mut self, index: ServiceIndex) {
+        let Some(service) = self.service(index) else {
+            return;
+        };
+        if !service.state.removed || !service.state.instances.is_empty() {
+            return;
+        }
+        let state = service.state.clone();
+        for revision in state.revisions.keys() {
+            self.out
+                .writes
+                .push(Write::Delete(Key::Revision(state.name.clone(), *revision)));
+        }
+        self.out
+            .writes
+            .push(Write::Delete(Key::Workload(state.name.clone())));
+        self.waiting_services.remove(&(state.priority, index));
+        self.services[index as usize] = None;
+        self.by_task_name.remove(&state.task_name);
+        self.notice(Notice::WorkloadChanged {
+            workload: state.name.clone(),
+        });
+    }
+
+    pub(super) fn write_instance(&mut self, index: ServiceIndex, number: u32) {
+        let Some(service) = self.service(index) else {
+            return;
+        };
+        let Some(instance) = service.state.instances.get(number) else {
+            return;
+        };
+        let record = InstanceRecord {
+            workload: service.state.name.clone(),
+            number,
+            failures: instance.failures,
+            not_before: instance.not_before,
+            history: instance.history.to_vec(),
+        };
+        self.out.writes.push(Write::Put(Record::Instance(record)));
+    }
+
+    /// Forgets revisions that neither a task runs nor a launch would use.
+    pub(super) fn forget_unused_revisions(&mut self, index: ServiceIndex) {
+        let Some(service) = self.service_mut(index) else {
+            return;
+        };
+        if service.state.revisions.len() < 2 {
+            return;
+        }
+        let current = service.state.revision;
+        let unused: Vec<_> = service
+            .state
+            .revisions
+            .keys()
+            .copied()
+            .filter(|revision| {
+                *revision != current
+                    && service
+                        .of_revision
+                        .get(revision)
+                        .is_none_or(|tasks| *tasks == 0)
+            })
+            .collect();
+        if unused.is_empty() {
+            return;
+        }
+        let name = service.state.name.clone();
+        for revision in &unused {
+            service.state_mut().revisions.remove(revision);
+            service.of_revision.remove(revision);
+        }
+        for revision in unused {
+            self.out
+                .writes
+                .push(Write::Delete(Key::Revision(name.clone(), revision)));
+        }
+    }
+}
+
+impl Instance {
+    /// A wanted instance that never had a task.
+    pub(super) fn new(number: u32) -> Self {
+        Self {
+            number,
+            wanted: true,
+            waiting: None,
+            tasks: smallvec::SmallVec::new(),
+            failures: 0,
+            not_before: None,
+            history: empty_history(),
+        }
+    }
+
+    pub(super) fn remember(&mut self, ended: EndedTask) {
+        let kept = self.history.iter().take(crate::HISTORY_LENGTH - 1).cloned();
+        self.history = std::iter::once(ended).chain(kept).collect();
+    }
+
+    /// The delay after one more failure, following `back_off`.
+    pub(super) fn fail(&mut self, now: Timestamp, ran_stable: bool, back_off: &crate::BackOff) {
+        self.failures = if ran_stable {
+            1
+        } else {
+            self.failures.saturating_add(1)
+        };
+        self.not_before = Some(now + back_off.delay(self.failures));
+    }
+}
+
+/// One empty history for all instances that have none.
+pub(super) fn empty_history() -> Arc<[EndedTask]> {
+    static EMPTY: std::sync::OnceLock<Arc<[EndedTask]>> = std::sync::OnceLock::new();
+    EMPTY.get_or_init(|| Arc::new([])).clone()
+}
+
+impl crate::BackOff {
+    /// The delay after so many failures in a row.
+    pub fn delay(&self, failures: u32) -> std::time::Duration {
+        let factor = f64::from(self.factor_thousandths.max(1000)) / 1000.0;
+        // The exponent is cut where every sensible maximum has long been reached.
+        let growth = factor.powi(failures.saturating_sub(1).min(1000) as i32);
+        let millis = self.initial.as_millis() as f64 * growth;
+        let max = self.max.as_millis() as f64;
+        std::time::Duration::from_millis(millis.min(max) as u64)
+    }
+}

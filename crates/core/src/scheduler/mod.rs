@@ -1,0 +1,186 @@
+//! The scheduler: what it knows, and the order in which a step goes through it.
+//!
+//! | file | what it is about |
+//! |---|---|
+//! | `load` | coming back from stored records and the declared services |
+//! | `services` | one service's books: counts, waiting instances, where its tasks are |
+//! | `instances` | how many instances there should be, and what each of them needs next |
+//! | `status` | news of tasks, and what follows when one ends |
+//! | `stopping` | KILL until it is done |
+//! | `connection` | subscription and reconciliation |
+//! | `offers` | offers at hand, declines, suppress and revive |
+//! | `matching` | one cycle: waiting instances against offers |
+//! | `commands` | what operators ask |
+//! | `deployments` | rolling restarts |
+//! | `timers` | what is to be looked at later |
+//! | `check` | the invariants |
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
+    sync::Arc,
+};
+
+use crate::{
+    AgentId, AuditEntry, Call, Counters, Deployment, DeploymentId, Effects, FrameworkRecord,
+    FrameworkView, IdGenerator, Input, Notice, Settings, StatusUpdate, TaskId, Timestamp, View,
+};
+
+mod check;
+mod commands;
+mod connection;
+mod deployments;
+mod instances;
+mod load;
+mod matching;
+mod offers;
+mod services;
+mod status;
+mod stopping;
+mod timers;
+
+use connection::Connection;
+use deployments::RollingWork;
+use offers::Offers;
+use services::Service;
+use timers::{Timer, Timers};
+
+/// Position of a service in [`Scheduler::services`]; stable for the life of the scheduler.
+type ServiceIndex = u32;
+
+/// The scheduler. See the crate's documentation for the contract with its caller.
+#[derive(Debug)]
+pub struct Scheduler {
+    settings: Settings,
+    ids: IdGenerator,
+    now: Timestamp,
+    framework: Option<FrameworkRecord>,
+    connection: Connection,
+    services: Vec<Option<Service>>,
+    /// By the name as it stands in task ids. Never iterated: its order is not deterministic.
+    by_task_name: HashMap<Arc<str>, ServiceIndex>,
+    /// Services with instances waiting for an offer, in the order in which they are served.
+    waiting_services: BTreeSet<(i32, ServiceIndex)>,
+    /// How many tasks are starting on each agent that has any. Never iterated.
+    starting: HashMap<AgentId, u32>,
+    /// Ports that some service insists on: not given away as dynamic ones without need.
+    fixed_ports: BTreeSet<u16>,
+    offers: Offers,
+    timers: Timers,
+    deployments: BTreeMap<DeploymentId, Arc<Deployment>>,
+    rolling: BTreeMap<DeploymentId, RollingWork>,
+    next_deployment: u64,
+    audit: VecDeque<Arc<AuditEntry>>,
+    next_audit: u64,
+    unknown_tasks: Arc<BTreeMap<TaskId, StatusUpdate>>,
+    counters: Counters,
+    out: Effects,
+}
+
+impl Scheduler {
+    /// Takes in everything that has happened, moves what is toward what is wanted, and says what
+    /// is to be done. `now` must not go back; if it does, the last value is used again.
+    pub fn step(&mut self, now: Timestamp, inputs: Vec<Input>) -> Effects {
+        self.now = self.now.max(now);
+        for input in inputs {
+            match input {
+                Input::Mesos(event) => self.mesos_event(event),
+                Input::Command {
+                    token,
+                    actor,
+                    command,
+                } => self.command(token, actor, command),
+            }
+        }
+        self.fire_timers();
+        self.advance_deployments();
+        self.cycle();
+        self.ask_for_offers();
+        let mut effects = std::mem::take(&mut self.out);
+        effects.wake_at = self.timers.next();
+        debug_assert_eq!(self.check_cheap(), Ok(()));
+        effects
+    }
+
+    /// An immutable copy of the state for readers; costs a pointer copy for each workload,
+    /// deployment and audit entry.
+    pub fn view(&self) -> View {
+        View {
+            at: self.now,
+            framework: FrameworkView {
+                id: self.framework.as_ref().map(|record| record.id.clone()),
+                subscribed: self.connection.subscribed,
+                since: self.connection.since,
+                subscription: self.connection.subscription,
+                unconfirmed: self
+                    .services()
+                    .map(|(_, service)| service.state.counts.unconfirmed as usize)
+                    .sum(),
+                suppressed: self.offers.suppressed,
+                offers_held: self.offers.held.len(),
+                agents: self.offers.agents_seen.len(),
+            },
+            workloads: self
+                .services()
+                .map(|(_, service)| service.state.clone())
+                .collect(),
+            deployments: self.deployments.values().cloned().collect(),
+            audit: self.audit.iter().cloned().collect(),
+            unknown_tasks: self.unknown_tasks.clone(),
+            counters: self.counters,
+        }
+    }
+
+    fn services(&self) -> impl Iterator<Item = (ServiceIndex, &Service)> {
+        self.services
+            .iter()
+            .enumerate()
+            .filter_map(|(index, service)| Some((index as ServiceIndex, service.as_ref()?)))
+    }
+
+    fn service(&self, index: ServiceIndex) -> Option<&Service> {
+        self.services.get(index as usize)?.as_ref()
+    }
+
+    fn service_mut(&mut self, index: ServiceIndex) -> Option<&mut Service> {
+        self.services.get_mut(index as usize)?.as_mut()
+    }
+
+    fn service_indices(&self) -> Vec<ServiceIndex> {
+        self.services().map(|(index, _)| index).collect()
+    }
+
+    /// Sends a call, unless nobody is there to take it: what must happen all the same is repeated
+    /// from the state at the next subscription.
+    fn send(&mut self, call: Call) {
+        if self.connection.subscribed {
+            self.out.calls.push(call);
+        }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.out.notices.push(notice);
+    }
+
+    fn fire_timers(&mut self) {
+        while let Some(timer) = self.timers.pop_due(self.now) {
+            match timer {
+                Timer::Instance { service, number } => self.settle(service, number),
+                Timer::Launch {
+                    service,
+                    number,
+                    run,
+                } => self.launch_overdue(service, number, run),
+                Timer::Kill {
+                    service,
+                    number,
+                    run,
+                } => self.kill_again(service, number, run),
+                Timer::Reconcile => self.reconcile_unheard(),
+                Timer::ReconcileAll => self.reconcile_all(),
+                Timer::Offers => self.offers.changed = true,
+                Timer::Revive => {} // Every step looks at it.
+                Timer::KillUnknown => self.kill_unknown_when_safe(),
+            }
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! One service's books: everything that is derived from its instances and tasks, kept up to date
+//! by the one function through which instances change, [`Scheduler::edit`].
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use smallvec::SmallVec;
+
+use super::{Scheduler, ServiceIndex};
+use crate::{
+    AgentAddress, AgentId, Counts, Instance, Operator, Record, Task, TaskId, TaskRecord, TaskState,
+    Template, Waiting, Workload, WorkloadRecord, Write,
+};
+
+/// A service with its books.
+#[derive(Debug)]
+pub(super) struct Service {
+    pub(super) state: Arc<Workload>,
+    /// Instances that wait for an offer.
+    pub(super) waiting: BTreeSet<u32>,
+    /// How many instances are wanted.
+    pub(super) wanted: u32,
+    /// Every number below it belongs to a wanted instance.
+    pub(super) lowest_free: u32,
+    /// Live tasks by agent. Never iterated.
+    pub(super) on_agent: HashMap<AgentId, u32>,
+    /// For each constraint of the current template, live tasks by value of its field.
+    pub(super) spread: Vec<Spread>,
+    /// Live tasks by revision.
+    pub(super) of_revision: BTreeMap<u32, u32>,
+    /// Whether its turn to start has come. Once come it stays: a lower priority orders the start
+    /// and the use of offers, but never keeps a failed task down.
+    pub(super) started: bool,
+}
+
+/// Live tasks by value of a constraint's field.
+pub(super) type Spread = BTreeMap<String, u32>;
+
+impl Service {
+    pub(super) fn new(state: Workload) -> Self {
+        let constraints = state
+            .template()
+            .map_or(0, |template| template.placement.constraints.len());
+        Self {
+            state: Arc::new(state),
+            waiting: BTreeSet::new(),
+            wanted: 0,
+            lowest_free: 1,
+            on_agent: HashMap::new(),
+            spread: vec![Spread::new(); constraints],
+            of_revision: BTreeMap::new(),
+            started: false,
+        }
+    }
+
+    pub(super) fn state_mut(&mut self) -> &mut Workload {
+        Arc::make_mut(&mut self.state)
+    }
+
+    /// The template that `task` runs.
+    pub(super) fn template_of(&self, task: &Task) -> Option<&Arc<Template>> {
+        self.state.revisions.get(&task.revision)
+    }
+
+    /// Whether `task` does what it is there for: it runs, and is healthy if that is checked.
+    pub(super) fn is_ready(&self, task: &Task) -> bool {
+        task.state == TaskState::Running
+            && (task.healthy == Some(true)
+                || self
+                    .template_of(task)
+                    .is_none_or(|template| template.health_check.is_none()))
+    }
+
+    /// Whether a second task of an instance can never start beside the first, so that the first
+    /// must be stopped before its replacement is launched.
+    pub(super) fn stops_first(&self) -> bool {
+        self.state.template().is_some_and(|template| {
+            !template.demand.fixed_ports.is_empty()
+                || template.placement.unique_hosts
+                || template.placement.constraints.iter().any(|constraint| {
+                    matches!(constraint.operator, Operator::Unique | Operator::MaxPer(_))
+                })
+        })
+    }
+
+    /// Whether as many instances as wanted are ready.
+    pub(super) fn all_ready(&self) -> bool {
+        let checked = self
+            .state
+            .template()
+            .is_some_and(|template| template.health_check.is_some());
+        let ready = if checked {
+            self.state.counts.healthy
+        } else {
+            self.state.counts.running
+        };
+        ready >= self.state.desired
+    }
+
+    pub(super) fn enter_task(&mut self, agent: &AgentAddress, revision: u32) {
+        *self.on_agent.entry(agent.id.clone()).or_default() += 1;
+        *self.of_revision.entry(revision).or_default() += 1;
+        self.count_spread(agent, 1);
+    }
+
+    pub(super) fn leave_task(&mut self, agent: &AgentAddress, revision: u32) {
+        if let Some(count) = self.on_agent.get_mut(&agent.id) {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                self.on_agent.remove(&agent.id);
+            }
+        }
+        if let Some(count) = self.of_revision.get_mut(&revision) {
+            *count = count.saturating_sub(1);
+        }
+        self.count_spread(agent, -1);
+    }
+
+    fn count_spread(&mut self, agent: &AgentAddress, change: i32) {
+        let Some(template) = self.state.revisions.get(&self.state.revision) else {
+            return;
+        };
+        for (constraint, spread) in template.placement.constraints.iter().zip(&mut self.spread) {
+            let Some(value) = agent.field(&constraint.field) else {
+                continue;
+            };
+            match spread.get_mut(value) {
+                Some(count) => *count = count.saturating_add_signed(change),
+                None if change > 0 => {
+                    spread.insert(value.to_owned(), 1);
+                }
+                None => {}
+            }
+        }
+    }
+
+    pub(super) fn record(&self) -> Record {
+        let state = &self.state;
+        Record::Workload(WorkloadRecord {
+            name: state.name.clone(),
+            declared: state.declared,
+            desired: state.desired,
+            revision: state.revision,
+            priority: state.priority,
+            wait_healthy: state.wait_healthy,
+            allow_scaling: state.allow_scaling,
+            back_off: state.back_off,
+            removed: state.removed,
+        })
+    }
+
+    pub(super) fn task_record(&self, framework: &str, number: u32, task: &Task) -> Record {
+        Record::Task(TaskRecord {
+            id: self.state.task_id(framework, number, task),
+            workload: self.state.name.clone(),
+            number,
+            uuid: task.uuid,
+            revision: task.revision,
+            agent: task.agent.clone(),
+            ports: task.ports.clone(),
+            state: task.state,
+            goal: task.goal,
+            launched_at: task.launched_at,
+            started_at: task.started_at,
+            running_at: task.running_at,
+        })
+    }
+}
+
+/// What one instance contributes to the books.
+struct Tally {
+    counts: Counts,
+    waits_for_offer: bool,
+    starting: SmallVec<[AgentId; 2]>,
+}
+
+impl Tally {
+    fn of(instance: &Instance, subscription: u32) -> Self {
+        let mut counts = Counts::default();
+        let mut starting = SmallVec::new();
+        match instance.waiting {
+            Some(Waiting::Offer { .. }) => counts.waiting = 1,
+            Some(Waiting::BackOff { .. }) => counts.backing_off = 1,
+            None => {}
+        }
+        for task in &instance.tasks {
+            match task.state {
+                TaskState::Running => {
+                    counts.running += 1;
+                    match task.healthy {
+                        Some(true) => counts.healthy += 1,
+                        Some(false) => counts.unhealthy += 1,
+                        None => {}
+                    }
+                }
+                TaskState::Killing => counts.killing += 1,
+                state if state.is_starting() => {
+                    counts.starting += 1;
+                    starting.push(task.agent.id.clone());
+                }
+                _ => counts.unreachable += 1,
+            }
+            counts.replacing += u32::from(matches!(task.goal, crate::Goal::Replace { .. }));
+            counts.unconfirmed += u32::from(task.heard_in != subscription);
+        }
+        let waits_for_offer = counts.waiting > 0;
+        Self {
+            counts,
+            waits_for_offer,
+            starting,
+        }
+    }
+}
+
+fn replace_counts(total: &mut Counts, before: &Counts, after: &Counts) {
+    macro_rules! replace {
+        ($($field:ident),*) => { $( total.$field = total.$field - before.$field + after.$field; )* };
+    }
+    replace!(
+        waiting,
+        backing_off,
+        starting,
+        running,
+        healthy,
+        unhealthy,
+        killing,
+        unreachable,
+        replacing,
+        unconfirmed
+    );
+}
+
+impl Scheduler {
+    /// Changes an instance and everything that is counted from it. `None` when there is none.
+    pub(super) fn edit<R>(
+        &mut self,
+        index: ServiceIndex,
+        number: u32,
+        change: impl FnOnce(&mut Instance) -> R,
+    ) -> Option<R> {
+        let subscription = self.connection.subscription;
+        let service = self.services.get_mut(index as usize)?.as_mut()?;
+        let workload = Arc::make_mut(&mut service.state);
+        let instance = workload.instances.get_mut(number)?;
+        let before = Tally::of(instance, subscription);
+        let result = change(instance);
+        let after = Tally::of(instance, subscription);
+        replace_counts(&mut workload.counts, &before.counts, &after.counts);
+        let priority = workload.priority;
+        if before.waits_for_offer != after.waits_for_offer {
+            if after.waits_for_offer {
+                service.waiting.insert(number);
+                self.waiting_services.insert((priority, index));
+                self.offers.changed = true;
+                self.offers.work_changed = true;
+            } else {
+                service.waiting.remove(&number);
+                if service.waiting.is_empty() {
+                    self.waiting_services.remove(&(priority, index));
+                }
+            }
+        }
+        if before.starting != after.starting {
+            for agent in before.starting {
+                if let Some(count) = self.starting.get_mut(&agent) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.starting.remove(&agent);
+                    }
+                }
+                // A place has become free: a held offer of this agent may be used.
+                self.offers.changed = true;
+                self.offers.place_freed = true;
+            }
+            for agent in after.starting {
+                *self.starting.entry(agent).or_default() += 1;
+            }
+        }
+        Some(result)
+    }
+
+    /// Finds a live task by its id: its service, its instance's number and its run.
+    pub(super) fn find_task(&self, id: &TaskId) -> Option<(ServiceIndex, u32, &Task)> {
+        let parts = id.parts(&self.settings.framework)?;
+        let index = *self.by_task_name.get(parts.workload)?;
+        let instance = self.service(index)?.state.instances.get(parts.number)?;
+        let task = instance.tasks.iter().find(|task| task.uuid == parts.uuid)?;
+        Some((index, parts.number, task))
+    }
+
+    /// A live task by its place.
+    pub(super) fn task(
+        &self,
+        index: ServiceIndex,
+        number: u32,
+        uuid: crate::Uuid,
+    ) -> Option<&Task> {
+        self.service(index)?
+            .state
+            .instances
+            .get(number)?
+            .tasks
+            .iter()
+            .find(|task| task.uuid == uuid)
+    }
+
+    /// Changes a live task. `None` when there is none.
+    pub(super) fn edit_task<R>(
+        &mut self,
+        index: ServiceIndex,
+        number: u32,
+        uuid: crate::Uuid,
+        change: impl FnOnce(&mut Task) -> R,
+    ) -> Option<R> {
+        self.edit(index, number, |instance| {
+            instance
+                .tasks
+                .iter_mut()
+                .find(|task| task.uuid == uuid)
+                .map(change)
+        })?
+    }
+
+    pub(super) fn write_task(&mut self, index: ServiceIndex, number: u32, uuid: crate::Uuid) {
+        let Some(service) = self.service(index) else {
+            return;
+        };
+        let Some(task) = self.task(index, number, uuid) else {
+            return;
+        };
+        let record = service.task_record(&self.settings.framework, number, task);
+        self.out.writes.push(Write::Put(record));
+    }
+
+    pub(super) fn write_service(&mut self, index: ServiceIndex) {
+        if let Some(service) = self.service(index) {
+            let record = service.record();
+            self.out.writes.push(Write::Put(record));
+        }
+    }
+}

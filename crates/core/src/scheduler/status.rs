@@ -1,0 +1,444 @@
+//! News of tasks, and what follows when one ends.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::{Scheduler, ServiceIndex, Timer};
+use crate::{
+    AgentAddress, Call, EndedTask, Goal, Key, Notice, StatusUpdate, StopReason, Task, TaskId,
+    TaskState, Uuid, Write,
+};
+
+/// Longest message kept of a status update, in bytes.
+const MESSAGE_MAX: usize = 256;
+
+/// Most unknown tasks that are remembered; further ones show up again when these are gone.
+const UNKNOWN_MAX: usize = 10_000;
+
+/// Reasons for an end that say nothing against the task: it is started again at once.
+const BLAMELESS: [&str; 8] = [
+    "REASON_INVALID_OFFERS",
+    "REASON_AGENT_DISCONNECTED",
+    "REASON_AGENT_REMOVED",
+    "REASON_AGENT_REMOVED_BY_OPERATOR",
+    "REASON_AGENT_RESTARTED",
+    "REASON_AGENT_DRAINING",
+    "REASON_EXECUTOR_REREGISTRATION_TIMEOUT",
+    "REASON_RECONCILIATION",
+];
+
+impl Scheduler {
+    pub(super) fn status(&mut self, update: StatusUpdate) {
+        self.counters.updates += 1;
+        let place = self
+            .find_task(&update.task)
+            .map(|(index, number, task)| (index, number, task.uuid, task.agent.id.clone()));
+        let acknowledge = update.uuid.and_then(|uuid| {
+            let agent = update
+                .agent
+                .clone()
+                .or_else(|| place.as_ref().map(|place| place.3.clone()))?;
+            Some(Call::Acknowledge {
+                task: update.task.clone(),
+                agent,
+                uuid,
+            })
+        });
+        match place {
+            Some((index, number, uuid, _)) => self.news(index, number, uuid, &update),
+            None => self.news_of_unknown(update),
+        }
+        // Last, and behind the writes that the news caused: what is acknowledged is never lost.
+        if let Some(call) = acknowledge {
+            self.send(call);
+        }
+    }
+
+    fn news(&mut self, index: ServiceIndex, number: u32, uuid: Uuid, update: &StatusUpdate) {
+        if update.state.is_terminal() || update.state == TaskState::Unknown {
+            return self.end_task(index, number, uuid, update);
+        }
+        let (now, subscription) = (self.now, self.connection.subscription);
+        let message = update
+            .message
+            .as_deref()
+            .map(|text| Arc::from(shortened(text)));
+        let change = self.edit_task(index, number, uuid, |task| {
+            task.heard_in = subscription;
+            task.started_at.get_or_insert(now);
+            if !follows(task.state, update.state) {
+                return Change::default();
+            }
+            let mut change = Change {
+                state: task.state != update.state,
+                ..Change::default()
+            };
+            if change.state {
+                task.state = update.state;
+                task.changed_at = now;
+            }
+            if update.state == TaskState::Running && task.running_at.is_none() {
+                task.running_at = Some(now);
+                change.first_running = true;
+            }
+            if update.healthy.is_some() && task.healthy != update.healthy {
+                task.healthy = update.healthy;
+                change.health = true;
+            }
+            if message.is_some() {
+                task.message = message;
+            }
+            change
+        });
+        let Some(change) = change else { return };
+        if change.first_running {
+            self.write_task(index, number, uuid);
+        }
+        if change.state && update.state == TaskState::Unreachable {
+            let until = now + self.settings.unreachable_after;
+            self.timers.set(
+                until,
+                Timer::Instance {
+                    service: index,
+                    number,
+                },
+            );
+        }
+        if change.state || change.health {
+            self.notice_task(index, number, uuid, update.reason.clone());
+            self.settle(index, number);
+        }
+    }
+
+    fn notice_task(
+        &mut self,
+        index: ServiceIndex,
+        number: u32,
+        uuid: Uuid,
+        reason: Option<Arc<str>>,
+    ) {
+        let Some(service) = self.service(index) else {
+            return;
+        };
+        let Some(task) = self.task(index, number, uuid) else {
+            return;
+        };
+        let notice = Notice::Task {
+            task: service
+                .state
+                .task_id(&self.settings.framework, number, task),
+            workload: service.state.name.clone(),
+            number,
+            state: task.state,
+            healthy: task.healthy,
+            reason,
+            message: task.message.clone(),
+        };
+        self.notice(notice);
+    }
+
+    /// A task has ended, or Mesos knows nothing of it any more.
+    fn end_task(&mut self, index: ServiceIndex, number: u32, uuid: Uuid, update: &StatusUpdate) {
+        let Some(Some(task)) = self.edit(index, number, |instance| {
+            let position = instance.tasks.iter().position(|task| task.uuid == uuid)?;
+            Some(instance.tasks.remove(position))
+        }) else {
+            return;
+        };
+        self.counters.ended += 1;
+        if !matches!(update.state, TaskState::Finished | TaskState::Killed) {
+            self.counters.failed += 1;
+        }
+        let Some(service) = self.service_mut(index) else {
+            return;
+        };
+        service.leave_task(&task.agent, task.revision);
+        let (name, back_off) = (service.state.name.clone(), service.state.back_off);
+        self.out
+            .writes
+            .push(Write::Delete(Key::Task(update.task.clone())));
+        // Its going may satisfy a constraint that nothing satisfied before.
+        self.offers.work_changed = true;
+        self.offers.changed = true;
+
+        let now = self.now;
+        let message = update.message.as_deref().map(shortened);
+        let stopped = match task.goal {
+            Goal::Stop { reason, .. } => Some(reason),
+            _ => None,
+        };
+        let ended = EndedTask {
+            uuid,
+            revision: task.revision,
+            agent: task.agent.clone(),
+            state: update.state,
+            reason: update.reason.as_deref().map(str::to_owned),
+            message: message.map(str::to_owned),
+            stopped,
+            launched_at: task.launched_at,
+            running_at: task.running_at,
+            ended_at: now,
+        };
+        let blamed = is_blamed(&task, update);
+        let stable = task
+            .running_at
+            .is_some_and(|since| now.since(since) >= back_off.stable_after);
+        let wanted = self.edit(index, number, |instance| {
+            instance.remember(ended);
+            if blamed {
+                instance.fail(now, stable, &back_off);
+            } else if stopped != Some(StopReason::ReplacementFailed) {
+                instance.not_before = None;
+            }
+            instance.wanted
+        });
+        if wanted == Some(true) {
+            self.write_instance(index, number);
+        }
+        self.notice(Notice::Task {
+            task: update.task.clone(),
+            workload: name,
+            number,
+            state: update.state,
+            healthy: update.healthy,
+            reason: update.reason.clone(),
+            message: message.map(Arc::from),
+        });
+        self.forget_unused_revisions(index);
+        self.settle(index, number);
+    }
+
+    /// News of a task that is not among the live ones: an echo of one that has ended, one that was
+    /// given up and is back, one whose record was lost, or a stranger.
+    fn news_of_unknown(&mut self, update: StatusUpdate) {
+        if update.state.is_terminal() || update.state == TaskState::Unknown {
+            if self.unknown_tasks.contains_key(&update.task) {
+                Arc::make_mut(&mut self.unknown_tasks).remove(&update.task);
+            }
+            return;
+        }
+        let framework = self.settings.framework.clone();
+        let place = update.task.parts(&framework).and_then(|parts| {
+            let index = *self.by_task_name.get(parts.workload)?;
+            let instance = self.service(index)?.state.instances.get(parts.number)?;
+            let ended = instance
+                .history
+                .iter()
+                .find(|ended| ended.uuid == parts.uuid)
+                .cloned();
+            Some((
+                index,
+                parts.number,
+                parts.uuid,
+                instance.wanted,
+                instance.tasks.is_empty(),
+                ended,
+            ))
+        });
+        match place {
+            Some((.., Some(ended))) if !may_return(ended.state) => {}
+            Some((index, number, uuid, true, _, Some(ended))) => {
+                self.take_back(
+                    index,
+                    number,
+                    uuid,
+                    &update,
+                    ended.agent.clone(),
+                    ended.revision,
+                );
+            }
+            Some((index, number, uuid, true, true, None)) if is_masters_word(&update) => {
+                let revision = self
+                    .service(index)
+                    .map_or(0, |service| service.state.revision);
+                let agent = self.known_agent(&update);
+                self.take_back(index, number, uuid, &update, agent, revision);
+            }
+            _ => self.quarantine(update),
+        }
+    }
+
+    fn known_agent(&self, update: &StatusUpdate) -> Arc<AgentAddress> {
+        let id = update
+            .agent
+            .clone()
+            .unwrap_or_else(|| crate::AgentId::new(""));
+        self.offers
+            .agents_seen
+            .get(&id)
+            .cloned()
+            .unwrap_or_else(|| {
+                Arc::new(AgentAddress {
+                    id,
+                    hostname: String::new(),
+                    ip: String::new(),
+                    port: 0,
+                    attributes: Vec::new(),
+                })
+            })
+    }
+
+    /// Takes a task back among the live ones, and asks Mesos once more whether it is.
+    fn take_back(
+        &mut self,
+        index: ServiceIndex,
+        number: u32,
+        uuid: Uuid,
+        update: &StatusUpdate,
+        agent: Arc<AgentAddress>,
+        revision: u32,
+    ) {
+        let running = update.state == TaskState::Running;
+        let task = Task {
+            uuid,
+            revision,
+            agent: agent.clone(),
+            ports: SmallVec::new(),
+            state: update.state,
+            goal: Goal::Run,
+            healthy: update.healthy,
+            heard_in: self.connection.subscription,
+            launched_at: self.now,
+            started_at: Some(self.now),
+            running_at: running.then_some(self.now),
+            changed_at: self.now,
+            kills_sent: 0,
+            kill_again_at: None,
+            message: None,
+        };
+        self.edit(index, number, |instance| instance.tasks.push(task));
+        if let Some(service) = self.service_mut(index) {
+            service.enter_task(&agent, revision);
+        }
+        self.write_task(index, number, uuid);
+        self.notice_task(index, number, uuid, update.reason.clone());
+        self.ask_about(update.task.clone(), update.agent.clone());
+        self.settle(index, number);
+    }
+
+    /// Shows a task that nobody knows, and asks Mesos about it: an echo disappears with the answer.
+    fn quarantine(&mut self, update: StatusUpdate) {
+        let known = self.unknown_tasks.get(&update.task);
+        if known.is_none() && self.unknown_tasks.len() >= UNKNOWN_MAX {
+            return;
+        }
+        if known.is_none() {
+            self.notice(Notice::UnknownTask {
+                task: update.task.clone(),
+                state: update.state,
+            });
+            if !is_masters_word(&update) {
+                self.ask_about(update.task.clone(), update.agent.clone());
+            }
+        }
+        Arc::make_mut(&mut self.unknown_tasks).insert(update.task.clone(), update);
+    }
+
+    pub(super) fn ask_about(&mut self, task: TaskId, agent: Option<crate::AgentId>) {
+        self.counters.reconciliations += 1;
+        self.send(Call::Reconcile {
+            tasks: vec![(task, agent)],
+        });
+    }
+
+    pub(super) fn launch_overdue(&mut self, index: ServiceIndex, number: u32, run: u32) {
+        let Some(uuid) = self.task_of_run(index, number, run) else {
+            return;
+        };
+        let Some(service) = self.service(index) else {
+            return;
+        };
+        let Some(task) = self.task(index, number, uuid) else {
+            return;
+        };
+        if matches!(task.state, TaskState::Launching | TaskState::Staging) {
+            let id = service
+                .state
+                .task_id(&self.settings.framework, number, task);
+            let agent = task.agent.id.clone();
+            self.ask_about(id, Some(agent));
+            let again_at = self.now + self.settings.launch_deadline;
+            self.timers.set(
+                again_at,
+                Timer::Launch {
+                    service: index,
+                    number,
+                    run,
+                },
+            );
+        }
+    }
+}
+
+/// What an update changed about a task.
+#[derive(Default)]
+struct Change {
+    state: bool,
+    health: bool,
+    first_running: bool,
+}
+
+/// Whether a task in state `now` can have gone on to `next`. An update that would turn it back is
+/// late or a duplicate.
+fn follows(now: TaskState, next: TaskState) -> bool {
+    fn rank(state: TaskState) -> u8 {
+        match state {
+            TaskState::Launching => 0,
+            TaskState::Staging => 1,
+            TaskState::Starting => 2,
+            TaskState::Running => 3,
+            TaskState::Killing => 4,
+            _ => 5,
+        }
+    }
+    now == TaskState::Unreachable || rank(next) >= rank(now)
+}
+
+/// Whether a task that ended in this state may all the same be alive: its end was concluded from
+/// the absence of its agent.
+fn may_return(state: TaskState) -> bool {
+    matches!(
+        state,
+        TaskState::Lost
+            | TaskState::Gone
+            | TaskState::GoneByOperator
+            | TaskState::Dropped
+            | TaskState::Unknown
+    )
+}
+
+/// Whether the update is the master's own knowledge and not a message under way for some time.
+fn is_masters_word(update: &StatusUpdate) -> bool {
+    matches!(
+        update.reason.as_deref(),
+        Some("REASON_RECONCILIATION" | "REASON_AGENT_REREGISTERED" | "REASON_SLAVE_REREGISTERED")
+    )
+}
+
+/// Whether the end of a task counts as a failure of its instance.
+fn is_blamed(task: &Task, update: &StatusUpdate) -> bool {
+    if task.goal.is_stop() {
+        return false;
+    }
+    let unhealthy = update.healthy.or(task.healthy) == Some(false);
+    match update.state {
+        TaskState::GoneByOperator | TaskState::Unknown => false,
+        TaskState::Killed if unhealthy => true,
+        _ => !update
+            .reason
+            .as_deref()
+            .is_some_and(|reason| BLAMELESS.contains(&reason)),
+    }
+}
+
+fn shortened(text: &str) -> &str {
+    if text.len() <= MESSAGE_MAX {
+        return text;
+    }
+    let cut = (0..=MESSAGE_MAX)
+        .rev()
+        .find(|position| text.is_char_boundary(*position))
+        .unwrap_or(0);
+    &text[..cut]
+}
