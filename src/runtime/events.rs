@@ -310,10 +310,7 @@ mod tests {
         assert!(matches!(future.next().await, Some(Delivery::Lagged)));
 
         // A reader that falls behind by more than the ring is told so, and goes on at its start.
-        log.tell(
-            Timestamp::ZERO,
-            (3..3 + EVENTS_KEPT as u64 + 10).map(audit),
-        );
+        log.tell(Timestamp::ZERO, (3..3 + EVENTS_KEPT as u64 + 10).map(audit));
         assert_eq!(sequence(&mut live).await, Some(2));
         assert!(matches!(live.next().await, Some(Delivery::Lagged)));
         assert_eq!(sequence(&mut live).await, Some(13));

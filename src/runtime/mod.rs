@@ -4,6 +4,7 @@ mod connection;
 mod events;
 mod handle;
 mod metrics;
+mod translate;
 
 pub use connection::{ConnectionState, ConnectionStatus, StoreState};
 pub use events::{Delivery, EVENTS_KEPT, Event, EventKind, EventStream};
