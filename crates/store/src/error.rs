@@ -1,0 +1,62 @@
+//! What can go wrong with a store, told apart by what the caller must do.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+/// Why a store did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum StoreError {
+    /// It did not answer, or failed on the way: a batch may have been committed or not. Commit
+    /// the same batch again, with a pause, before any other.
+    #[error("the store did not confirm, and may or may not have done what was asked: {reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+    },
+    /// This process is not, or no longer, allowed to write. Nothing was changed. Never commit
+    /// again: another process may be acting on newer records.
+    #[error("the store refused the write: {reason}")]
+    Refused {
+        /// What happened.
+        reason: String,
+    },
+    /// A record is larger than the limit. Nothing of the batch was changed.
+    #[error(
+        "the record `{key}` has {bytes} bytes, more than the limit of {limit}: make it smaller"
+    )]
+    TooLarge {
+        /// Path of the record.
+        key: String,
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// What is stored as a whole is damaged, or was not written by Gantry. Nothing was changed.
+    #[error(
+        "the store at `{place}` cannot be read: {reason}; restore a copy, or move it away to start from nothing"
+    )]
+    Corrupt {
+        /// File or node.
+        place: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// It was written by a newer Gantry. Nothing was changed.
+    #[error(
+        "the store has layout {found}, and this version knows layouts up to {known}: start the newer version of Gantry"
+    )]
+    NewerLayout {
+        /// Layout of the store.
+        found: u32,
+        /// Newest layout this version knows.
+        known: u32,
+    },
+    /// Another process has the file open.
+    #[error("another process has the store `{}` open: stop it, or give this one a file of its own", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+}
