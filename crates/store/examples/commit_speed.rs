@@ -36,6 +36,7 @@ fn task(number: u32) -> Write {
             hostname: "node-1.example.net".to_owned(),
             ip: "10.0.0.1".to_owned(),
             port: 5051,
+            attributes: Vec::new(),
         }),
         ports: [31_000, 31_001].into_iter().collect(),
         state: TaskState::Launching,

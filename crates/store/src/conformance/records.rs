@@ -27,6 +27,7 @@ pub fn task(workload: &str, number: u32) -> Record {
             hostname: format!("node-{}.example.net", number % 100),
             ip: "10.0.0.1".to_owned(),
             port: 5051,
+            attributes: vec![("rack".to_owned(), "r1".to_owned())],
         }),
         ports: [31_000, 31_001].into_iter().collect(),
         state: TaskState::Launching,
@@ -399,14 +400,18 @@ fn state() -> impl Strategy<Value = TaskState> {
 }
 
 fn agent() -> impl Strategy<Value = Arc<AgentAddress>> {
-    (text(), text(), text(), any::<u16>()).prop_map(|(id, hostname, ip, port)| {
-        Arc::new(AgentAddress {
-            id: AgentId::new(id),
-            hostname,
-            ip,
-            port,
-        })
-    })
+    let attributes = vec((text(), text()), 0..3);
+    (text(), text(), text(), any::<u16>(), attributes).prop_map(
+        |(id, hostname, ip, port, attributes)| {
+            Arc::new(AgentAddress {
+                id: AgentId::new(id),
+                hostname,
+                ip,
+                port,
+                attributes,
+            })
+        },
+    )
 }
 
 fn uuid() -> impl Strategy<Value = Uuid> {
