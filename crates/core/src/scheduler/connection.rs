@@ -66,7 +66,7 @@ impl Scheduler {
         self.connection.since = self.now;
         self.connection.subscription += 1;
         self.connection.asked = 0;
-        self.offers.reset();
+        self.offers.reset(self.now);
         for index in self.service_indices() {
             if let Some(service) = self.service_mut(index) {
                 let counts = &mut service.state_mut().counts;
@@ -89,7 +89,7 @@ impl Scheduler {
         if self.connection.subscribed {
             self.connection.subscribed = false;
             self.connection.since = self.now;
-            self.offers.reset();
+            self.offers.reset(self.now);
             self.notice(Notice::Connection { subscribed: false });
         }
     }

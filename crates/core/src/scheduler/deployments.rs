@@ -1,7 +1,7 @@
 //! Rolling restarts: a rule that is stored ("replace what was launched before T"), and a list of
 //! candidates that is made from it and can be made again after a crash.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::sync::Arc;
 
 use super::{Scheduler, ServiceIndex};
 use crate::{
@@ -15,8 +15,8 @@ const ENDED_KEPT: usize = 50;
 /// What a running deployment is at; made anew after a restart of the scheduler.
 #[derive(Debug)]
 pub(super) struct RollingWork {
-    /// Instances to look at, the next one last.
-    queue: Vec<(Timestamp, Reverse<ServiceIndex>, Reverse<u32>)>,
+    /// Instances to look at by the launch of their task; the next one, the youngest, is the last.
+    queue: Vec<(Timestamp, ServiceIndex, u32)>,
     /// The instance that is being moved, and until when.
     current: Option<(ServiceIndex, u32, Timestamp)>,
 }
@@ -96,9 +96,7 @@ impl Scheduler {
                         Some((instance.number, instance.tasks.first()?.launched_at))
                     })
                     .filter(|(_, launched_at)| launched_at < launched_before)
-                    .map(move |(number, launched_at)| {
-                        (launched_at, Reverse(index), Reverse(number))
-                    })
+                    .map(move |(number, launched_at)| (launched_at, index, number))
             })
             .collect();
         queue.sort_unstable();
@@ -159,7 +157,7 @@ impl Scheduler {
                 }
             }
         }
-        while let Some((_, Reverse(index), Reverse(number))) = work.queue.pop() {
+        while let Some((_, index, number)) = work.queue.pop() {
             if let Some(deadline) = self.begin_move(index, number, launched_before) {
                 work.current = Some((index, number, deadline));
                 break;

@@ -53,7 +53,8 @@ pub(super) struct HeldOffer {
 
 impl Offers {
     /// Forgets what was told to and heard from a master that we have lost.
-    pub(super) fn reset(&mut self) {
+    pub(super) fn reset(&mut self, now: Timestamp) {
+        self.last_revive = now; // A subscription brings all offers, as a REVIVE does.
         self.held.clear();
         self.by_id.clear();
         self.suppressed = false;

@@ -56,16 +56,24 @@ impl Scheduler {
             .into_iter()
             .map(|(arrival, held)| Lot::new(arrival, held))
             .collect();
-        let waiting: Vec<_> = self
-            .waiting_services
-            .iter()
-            .map(|(_, index)| *index)
-            .collect();
         let mut exhausted: HashSet<Demand> = HashSet::new();
-        for index in waiting {
-            if self.service(index).is_some_and(|service| service.started) {
+        let mut served: HashSet<ServiceIndex> = HashSet::new();
+        // Serving one priority may open the gate of the next.
+        loop {
+            let ready: Vec<_> = self
+                .waiting_services
+                .iter()
+                .map(|(_, index)| *index)
+                .filter(|index| self.service(*index).is_some_and(|service| service.started))
+                .filter(|index| served.insert(*index))
+                .collect();
+            if ready.is_empty() {
+                break;
+            }
+            for index in ready {
                 self.place(index, &mut lots, &mut exhausted);
             }
+            self.open_gates();
         }
         self.answer(lots);
     }

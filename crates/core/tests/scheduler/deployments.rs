@@ -1,0 +1,137 @@
+//! Rolling restarts.
+
+use std::time::Duration;
+
+use gantry_core::*;
+
+use crate::bench::*;
+
+fn status(bench: &Bench, id: DeploymentId) -> Deployment {
+    let view = bench.scheduler.view();
+    Deployment::clone(
+        view.deployments
+            .iter()
+            .find(|deployment| deployment.id == id)
+            .unwrap(),
+    )
+}
+
+fn rolling(bench: &mut Bench) -> DeploymentId {
+    match bench.command(Command::RollingRestart { workload: None }) {
+        Ok(Answer::Deployment(id)) => id,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Finishes the replacement under way: offers room, runs the new task, ends the old one.
+fn move_one(bench: &mut Bench) -> (TaskId, TaskId) {
+    let host = agent("b", &[]);
+    bench.offer(&[&host], 1.0);
+    let launch = bench.accepted().remove(0);
+    bench.suppressed();
+    bench.tell(&launch.task, TaskState::Running);
+    let old = bench.killed();
+    bench.nothing_else();
+    bench.now = bench.now + Duration::from_secs(2);
+    bench.tell(&old, TaskState::Killed);
+    (old, launch.task)
+}
+
+#[test]
+fn instances_are_replaced_one_at_a_time_the_youngest_first() {
+    let mut bench = Bench::new(vec![service("web", 3)]);
+    let tasks = bench.run_all();
+    bench.advance(Duration::from_secs(5));
+    let id = rolling(&mut bench);
+    for instance in ["web-3", "web-2", "web-1"] {
+        bench.revived();
+        bench.nothing_else();
+        let (old, _) = move_one(&mut bench);
+        assert_eq!(old, tasks[instance]);
+    }
+    bench.nothing_else();
+    let deployment = status(&bench, id);
+    assert_eq!((deployment.total, deployment.done), (3, 3));
+    assert!(matches!(deployment.status, DeploymentStatus::Done { .. }));
+}
+
+#[test]
+fn a_second_rolling_restart_of_the_same_tasks_is_refused() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    bench.run_all();
+    bench.advance(Duration::from_secs(5));
+    let id = rolling(&mut bench);
+    let again = bench.command(Command::RollingRestart {
+        workload: Some(WorkloadName::new("web")),
+    });
+    assert_eq!(again, Err(Refusal::DeploymentRunning(id)));
+}
+
+#[test]
+fn it_goes_on_after_a_crash_of_the_scheduler() {
+    let mut bench = Bench::new(vec![service("web", 2)]);
+    let tasks = bench.run_all();
+    bench.advance(Duration::from_secs(5));
+    let id = rolling(&mut bench);
+    bench.revived();
+    let (_, fresh) = move_one(&mut bench);
+    bench.restart();
+    bench.subscribe();
+    bench.reconciled();
+    bench.nothing_else();
+    bench.tell(&fresh, TaskState::Running);
+    bench.tell(&tasks["web-1"], TaskState::Running);
+    let (old, _) = move_one(&mut bench);
+    assert_eq!(old, tasks["web-1"]);
+    assert!(matches!(
+        status(&bench, id).status,
+        DeploymentStatus::Done { .. }
+    ));
+}
+
+#[test]
+fn it_fails_when_a_replacement_does_not_become_ready() {
+    let mut bench = Bench::new(vec![service("web", 2)]);
+    bench.run_all();
+    bench.advance(Duration::from_secs(5));
+    let id = rolling(&mut bench);
+    bench.revived();
+    bench.advance(Duration::from_secs(400));
+    let DeploymentStatus::Failed { reason, .. } = status(&bench, id).status else {
+        panic!("not failed")
+    };
+    assert!(reason.contains("web-2"), "{reason}");
+    assert_eq!(bench.workload("web").counts.running, 2);
+}
+
+#[test]
+fn it_can_be_paused_resumed_and_aborted() {
+    let mut bench = Bench::new(vec![service("web", 3)]);
+    bench.run_all();
+    bench.advance(Duration::from_secs(5));
+    let id = rolling(&mut bench);
+    bench.revived();
+    bench.command(Command::PauseDeployment(id)).unwrap();
+    move_one(&mut bench);
+    bench.nothing_else();
+    let refused = bench.command(Command::PauseDeployment(id));
+    assert_eq!(
+        refused,
+        Err(Refusal::DeploymentState {
+            id,
+            status: "paused",
+            wanted: "paused"
+        })
+    );
+    bench.command(Command::ResumeDeployment(id)).unwrap();
+    bench.revived();
+    bench.command(Command::AbortDeployment(id)).unwrap();
+    move_one(&mut bench); // The move under way is finished.
+    bench.nothing_else();
+    assert!(matches!(
+        status(&bench, id).status,
+        DeploymentStatus::Aborted { .. }
+    ));
+    let unknown = bench.command(Command::AbortDeployment(DeploymentId(99)));
+    assert_eq!(unknown, Err(Refusal::UnknownDeployment(DeploymentId(99))));
+}

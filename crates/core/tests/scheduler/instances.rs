@@ -1,0 +1,238 @@
+//! How many instances there are, and which.
+
+use std::time::Duration;
+
+use gantry_core::*;
+
+use crate::bench::*;
+
+#[test]
+fn wanted_instances_are_launched_and_offers_are_suppressed() {
+    let mut bench = Bench::new(vec![service("web", 3)]);
+    let host = agent("a", &[]);
+    bench.offer(&[&host], 8.0);
+    let launches = bench.accepted();
+    let names: Vec<_> = launches
+        .iter()
+        .map(|launch| launch.instance.to_string())
+        .collect();
+    assert_eq!(names, ["web-1", "web-2", "web-3"]);
+    let id = launches[0].task.parts(FRAMEWORK).unwrap();
+    assert_eq!((id.workload, id.number), ("web", 1));
+    bench.suppressed();
+    bench.nothing_else();
+    for launch in &launches {
+        bench.tell(&launch.task, TaskState::Starting);
+        bench.tell(&launch.task, TaskState::Running);
+    }
+    bench.nothing_else();
+    let counts = bench.workload("web").counts;
+    assert_eq!((counts.running, counts.tasks(), counts.waiting), (3, 3, 0));
+}
+
+#[test]
+fn scaling_takes_the_lowest_free_numbers_and_lets_go_of_the_youngest() {
+    let mut bench = Bench::new(vec![service("web", 3)]);
+    let tasks = bench.run_all();
+    assert_eq!(bench.scale("web", 1), Ok(Answer::Scaled { from: 3, to: 1 }));
+    // All were launched at once: the highest number counts as the youngest.
+    assert_eq!(bench.killed(), tasks["web-3"]);
+    assert_eq!(bench.killed(), tasks["web-2"]);
+    bench.nothing_else();
+    bench.tell(&tasks["web-2"], TaskState::Killed);
+    bench.tell(&tasks["web-3"], TaskState::Killed);
+    bench.nothing_else();
+    assert_eq!(bench.workload("web").instances.len(), 1);
+
+    assert_eq!(bench.scale("web", 2), Ok(Answer::Scaled { from: 1, to: 2 }));
+    bench.revived();
+    let host = agent("a", &[]);
+    bench.offer(&[&host], 8.0);
+    let launches = bench.accepted();
+    assert_eq!(&*launches[0].instance, "web-2");
+    assert_eq!(launches.len(), 1);
+    bench.suppressed();
+    bench.nothing_else();
+}
+
+#[test]
+fn unhealthy_instances_go_first() {
+    let mut web = service("web", 3);
+    web.template.health_check = Some(health_check());
+    let mut bench = Bench::new(vec![web]);
+    let tasks = bench.run_all();
+    let mut sick = bench.update(&tasks["web-1"], TaskState::Running);
+    sick.healthy = Some(false);
+    bench.tell_update(sick);
+    bench.scale("web", 2).unwrap();
+    assert_eq!(bench.killed(), tasks["web-1"]);
+    bench.nothing_else();
+}
+
+#[test]
+fn what_may_not_be_scaled_is_refused_and_nothing_changes() {
+    let mut fixed = service("db", 1);
+    fixed.allow_scaling = false;
+    let mut bench = Bench::new(vec![fixed, service("web", 1)]);
+    assert_eq!(
+        bench.scale("db", 2),
+        Err(Refusal::NotScalable(WorkloadName::new("db")))
+    );
+    assert_eq!(
+        bench.scale("nope", 2),
+        Err(Refusal::UnknownWorkload(WorkloadName::new("nope")))
+    );
+    assert_eq!(
+        bench.scale("web", 2_000_000),
+        Err(Refusal::TooManyInstances {
+            asked: 2_000_000,
+            limit: 1_000_000
+        })
+    );
+    assert_eq!(bench.workload("web").desired, 1);
+    bench.nothing_else();
+}
+
+#[test]
+fn a_crash_loop_is_slowed_down_and_a_stable_run_forgives_it() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let host = agent("a", &[]);
+    let mut delays = Vec::new();
+    for _ in 0..4 {
+        bench.forget_calls();
+        bench.offer(&[&host], 8.0);
+        let task = bench.accepted().remove(0).task;
+        bench.tell(&task, TaskState::Running);
+        bench.tell(&task, TaskState::Failed);
+        let Some(Waiting::BackOff { until, .. }) = bench.instance("web", 1).waiting else {
+            panic!("it should wait");
+        };
+        delays.push(until.since(bench.now).as_secs());
+        bench.advance(until.since(bench.now));
+    }
+    assert_eq!(delays, [1, 2, 4, 8]);
+    bench.offer(&[&host], 8.0);
+    while bench.workload("web").counts.starting == 0 {
+        bench.advance(Duration::from_secs(1));
+    }
+    let task = bench
+        .workload("web")
+        .tasks()
+        .next()
+        .map(|(number, task)| bench.workload("web").task_id(FRAMEWORK, number, task));
+    let task = task.unwrap();
+    bench.tell(&task, TaskState::Running);
+    bench.advance(Duration::from_secs(61));
+    bench.tell(&task, TaskState::Failed);
+    let instance = bench.instance("web", 1);
+    assert_eq!(instance.failures, 1);
+    assert_eq!(instance.history.len(), HISTORY_LENGTH);
+    assert_eq!(instance.history[0].state, TaskState::Failed);
+}
+
+#[test]
+fn worse_priorities_wait_until_all_better_ones_are_launched() {
+    let mut late = service("late", 1);
+    late.priority = 2;
+    let mut bench = Bench::new(vec![late, service("early", 2)]);
+    let host = agent("a", &[]);
+    bench.offer(&[&host], 1.0);
+    assert_eq!(&*bench.accepted()[0].instance, "early-1");
+    bench.nothing_else();
+    assert_eq!(
+        bench.workload("late").waits_for,
+        Some(WorkloadName::new("early"))
+    );
+    bench.offer(&[&host], 2.0);
+    let names: Vec<_> = bench
+        .accepted()
+        .iter()
+        .map(|launch| launch.instance.to_string())
+        .collect();
+    assert_eq!(names, ["early-2", "late-1"]);
+    bench.suppressed();
+    bench.nothing_else();
+}
+
+#[test]
+fn waiting_for_health_holds_the_next_priority() {
+    let mut first = service("first", 1);
+    first.wait_healthy = true;
+    first.template.health_check = Some(health_check());
+    let mut second = service("second", 1);
+    second.priority = 2;
+    let mut bench = Bench::new(vec![first, second]);
+    let host = agent("a", &[]);
+    bench.offer(&[&host], 8.0);
+    let launches = bench.accepted();
+    assert_eq!(launches.len(), 1);
+    bench.tell(&launches[0].task, TaskState::Running);
+    bench.offer(&[&host], 8.0);
+    assert_eq!(bench.declined(), 1);
+    bench.nothing_else();
+    let mut healthy = bench.update(&launches[0].task, TaskState::Running);
+    healthy.healthy = Some(true);
+    bench.tell_update(healthy);
+    bench.revived();
+    bench.offer(&[&host], 8.0);
+    assert_eq!(&*bench.accepted()[0].instance, "second-1");
+}
+
+#[test]
+fn removed_services_are_stopped_and_forgotten() {
+    let mut bench = Bench::new(vec![service("web", 1), service("old", 1)]);
+    let tasks = bench.run_all();
+    bench
+        .services
+        .retain(|service| service.name.as_str() == "web");
+    bench.restart();
+    bench.subscribe();
+    let mut asked = bench.reconciled();
+    asked.sort();
+    let mut all: Vec<_> = tasks.values().cloned().collect();
+    all.sort();
+    assert_eq!(asked, all);
+    assert_eq!(bench.killed(), tasks["old-1"]);
+    bench.suppressed();
+    bench.nothing_else();
+    bench.tell(&tasks["old-1"], TaskState::Killed);
+    assert!(bench.scheduler.view().workload("old").is_none());
+    let left = bench
+        .store
+        .keys()
+        .filter(|key| format!("{key:?}").contains("old"))
+        .count();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn a_changed_count_of_the_declaration_replaces_the_operators() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    bench.scale("web", 4).unwrap();
+    bench.restart();
+    assert_eq!(bench.workload("web").desired, 4);
+    bench.services[0].instances = 2;
+    bench.restart();
+    assert_eq!(bench.workload("web").desired, 2);
+}
+
+#[test]
+fn kill_all_stops_every_task_and_starts_it_again_at_once() {
+    let mut bench = Bench::new(vec![service("web", 2)]);
+    let tasks = bench.run_all();
+    assert_eq!(
+        bench.command(Command::KillAll { workload: None }),
+        Ok(Answer::Stopping { tasks: 2 })
+    );
+    assert_eq!(bench.killed(), tasks["web-1"]);
+    assert_eq!(bench.killed(), tasks["web-2"]);
+    bench.nothing_else();
+    bench.tell(&tasks["web-1"], TaskState::Killed);
+    bench.revived();
+    assert_eq!(bench.instance("web", 1).failures, 0);
+    let host = agent("a", &[]);
+    bench.offer(&[&host], 8.0);
+    assert_eq!(&*bench.accepted()[0].instance, "web-1");
+    bench.suppressed();
+    bench.nothing_else();
+}

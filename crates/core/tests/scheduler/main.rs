@@ -1,0 +1,18 @@
+//! The scheduler alone: every test says what goes in and proves that nothing came out but what it
+//! names.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should stop"
+)]
+
+mod bench;
+mod deployments;
+mod explain;
+mod instances;
+mod offers;
+mod placement;
+mod reconciliation;
+mod resources;
+mod restarts;

@@ -1,0 +1,223 @@
+//! What Mesos says of tasks, what it does not say, and what follows.
+
+use std::time::Duration;
+
+use gantry_core::*;
+
+use crate::bench::*;
+
+fn answer(bench: &mut Bench, task: &TaskId, state: TaskState) {
+    let mut update = bench.update(task, state);
+    update.uuid = None;
+    update.reason = Some("REASON_RECONCILIATION".into());
+    bench.event(MesosEvent::Status(update));
+}
+
+#[test]
+fn silence_is_asked_again_with_growing_patience_and_never_a_reason_to_act() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let task = bench.run_all().remove("web-1").unwrap();
+    bench.restart();
+    bench.subscribe();
+    assert_eq!(bench.reconciled(), [task.clone()]);
+    bench.suppressed();
+    assert_eq!(bench.scheduler.view().framework.unconfirmed, 1);
+    for pause in [5, 10, 20, 40, 60, 60] {
+        bench.advance(Duration::from_secs(pause - 1));
+        bench.nothing_else();
+        bench.advance(Duration::from_secs(1));
+        assert_eq!(bench.reconciled(), [task.clone()]);
+        bench.nothing_else();
+    }
+    answer(&mut bench, &task, TaskState::Running);
+    assert_eq!(bench.scheduler.view().framework.unconfirmed, 0);
+    bench.advance(Duration::from_secs(60));
+    assert!(bench.reconciled().is_empty()); // All known are heard of: are there others?
+    bench.nothing_else();
+}
+
+#[test]
+fn an_intent_whose_launch_was_lost_is_launched_anew() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let host = agent("a", &[]);
+    bench.offer(&[&host], 4.0);
+    let lost = bench.accepted().remove(0).task;
+    bench.suppressed();
+    bench.advance(Duration::from_secs(120));
+    assert_eq!(bench.reconciled(), [lost.clone()]);
+    bench.nothing_else();
+    answer(&mut bench, &lost, TaskState::Gone);
+    bench.revived();
+    bench.offer(&[&host], 4.0);
+    let fresh = bench.accepted().remove(0).task;
+    assert_ne!(fresh, lost);
+    assert_eq!(bench.instance("web", 1).failures, 0);
+}
+
+#[test]
+fn late_and_repeated_updates_change_nothing_and_are_acknowledged() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let task = bench.run_all().remove("web-1").unwrap();
+    bench.tell(&task, TaskState::Starting);
+    assert_eq!(bench.instance("web", 1).tasks[0].state, TaskState::Running);
+    bench.tell(&task, TaskState::Finished);
+    bench.advance(Duration::from_secs(2));
+    bench.revived();
+    // An end never reverts, whoever says so.
+    bench.tell(&task, TaskState::Running);
+    answer(&mut bench, &task, TaskState::Running);
+    assert!(bench.instance("web", 1).tasks.is_empty());
+    assert!(bench.scheduler.view().unknown_tasks.is_empty());
+    bench.nothing_else();
+}
+
+#[test]
+fn an_update_without_uuid_is_not_acknowledged() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let task = bench.run_all().remove("web-1").unwrap();
+    answer(&mut bench, &task, TaskState::Running);
+    bench.nothing_else();
+}
+
+#[test]
+fn an_unreachable_task_is_replaced_after_a_while_and_one_copy_stays_when_it_returns() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let old = bench.run_all().remove("web-1").unwrap();
+    bench.tell(&old, TaskState::Unreachable);
+    bench.advance(Duration::from_secs(59));
+    bench.nothing_else();
+    bench.advance(Duration::from_secs(1));
+    bench.revived();
+    let host = agent("b", &[]);
+    bench.offer(&[&host], 4.0);
+    let new = bench.accepted().remove(0).task;
+    bench.suppressed();
+    bench.tell(&new, TaskState::Running);
+    bench.nothing_else();
+    bench.tell(&old, TaskState::Running);
+    // Both run: the older one is kept, by rule.
+    assert_eq!(bench.killed(), new);
+    bench.nothing_else();
+}
+
+#[test]
+fn an_unreachable_task_that_returns_in_time_is_left_alone() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let task = bench.run_all().remove("web-1").unwrap();
+    bench.tell(&task, TaskState::Unreachable);
+    bench.advance(Duration::from_secs(30));
+    bench.tell(&task, TaskState::Running);
+    bench.advance(Duration::from_secs(300));
+    bench.nothing_else();
+}
+
+#[test]
+fn a_task_concluded_lost_that_is_alive_is_taken_back() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let task = bench.run_all().remove("web-1").unwrap();
+    bench.tell(&task, TaskState::Lost);
+    bench.advance(Duration::from_secs(1));
+    bench.revived();
+    bench.tell(&task, TaskState::Running);
+    assert_eq!(bench.reconciled(), [task.clone()]);
+    bench.suppressed();
+    bench.nothing_else();
+    assert_eq!(bench.instance("web", 1).tasks.len(), 1);
+    assert!(bench.store.contains_key(&Key::Task(task)));
+}
+
+#[test]
+fn a_task_without_a_record_is_adopted_when_its_instance_is_empty_and_shown_otherwise() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let uuid = IdGenerator::new([9, 9, 9, 9]).uuid();
+    let orphan = TaskId::from_parts(FRAMEWORK, "web", 1, uuid);
+    answer(&mut bench, &orphan, TaskState::Running);
+    assert_eq!(bench.reconciled(), [orphan.clone()]);
+    bench.suppressed();
+    assert_eq!(bench.instance("web", 1).tasks[0].uuid, uuid);
+
+    let stranger = TaskId::from_parts(FRAMEWORK, "web", 7, uuid);
+    answer(&mut bench, &stranger, TaskState::Running);
+    bench.nothing_else();
+    assert!(bench.scheduler.view().unknown_tasks.contains_key(&stranger));
+    bench
+        .command(Command::KillUnknown {
+            task: stranger.clone(),
+        })
+        .unwrap();
+    assert_eq!(bench.killed(), stranger);
+    bench.tell(&stranger, TaskState::Killed);
+    assert!(bench.scheduler.view().unknown_tasks.is_empty());
+}
+
+#[test]
+fn killing_unknown_tasks_waits_for_every_known_one() {
+    let mut settings = Settings::new(FRAMEWORK);
+    settings.kill_unknown = Some(Duration::from_secs(60));
+    let mut bench = Bench::with_settings(vec![service("web", 1)], settings);
+    bench.subscribe();
+    let task = bench.run_all().remove("web-1").unwrap();
+    bench.restart();
+    bench.subscribe();
+    bench.reconciled();
+    bench.suppressed();
+    let stranger = TaskId::new("fw.other-1.x");
+    answer(&mut bench, &stranger, TaskState::Running);
+    bench.advance(Duration::from_secs(61));
+    while bench.wake_at.is_some() {
+        // Only questions, as long as one known task is silent.
+        if bench.scheduler.view().counters.reconciliations > 8 {
+            break;
+        }
+        bench.advance(Duration::from_secs(60));
+    }
+    assert_eq!(bench.scheduler.view().counters.kills, 0);
+    answer(&mut bench, &task, TaskState::Running);
+    bench.advance(Duration::from_secs(301));
+    assert!(bench.scheduler.view().counters.kills > 0);
+}
+
+#[test]
+fn the_framework_id_is_stored_and_kept() {
+    let mut bench = Bench::unsubscribed(vec![]);
+    bench.subscribe();
+    let Some(Record::Framework(record)) = bench.store.get(&Key::Framework) else {
+        panic!("not stored")
+    };
+    assert_eq!(record.id.as_str(), "id-0001");
+    bench.restart();
+    assert_eq!(
+        bench.scheduler.view().framework.id,
+        Some(FrameworkId::new("id-0001"))
+    );
+}
+
+#[test]
+fn a_revision_lives_as_long_as_a_task_runs_it() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let task = bench.run_all().remove("web-1").unwrap();
+    bench.services[0].template.command = TaskCommand::Shell("sleep 2000".into());
+    bench.restart();
+    let workload = bench.workload("web");
+    assert_eq!(workload.revision, 2);
+    assert_eq!(
+        workload.revisions.keys().copied().collect::<Vec<_>>(),
+        [1, 2]
+    );
+    bench.subscribe();
+    bench.tell(&task, TaskState::Failed);
+    assert_eq!(
+        bench
+            .workload("web")
+            .revisions
+            .keys()
+            .copied()
+            .collect::<Vec<_>>(),
+        [2]
+    );
+    assert!(
+        !bench
+            .store
+            .contains_key(&Key::Revision(WorkloadName::new("web"), 1))
+    );
+}
