@@ -260,16 +260,22 @@ async fn read(
     let mut buffer = BytesMut::with_capacity(READ_BYTES);
     loop {
         while current.is_none() {
+            // A call enters the window before its bytes leave, so an answer without a
+            // call there is an answer to nothing.
+            *current = written.try_recv().ok();
+            if current.is_some() {
+                break;
+            }
+            if !buffer.is_empty() {
+                return Err(failed("the master answers unasked"));
+            }
             tokio::select! {
                 biased;
                 sent = written.recv() => *current = sent,
                 more = io.read_buf(&mut buffer) => {
-                    // A call enters the window before its bytes leave.
                     *current = written.try_recv().ok();
-                    match (more, current.is_some()) {
-                        (_, true) => {}
-                        (Ok(0) | Err(_), false) => return Ok(()),
-                        (Ok(_), false) => return Err(failed("the master answers unasked")),
+                    if current.is_none() && !matches!(more, Ok(1..)) {
+                        return Ok(());
                     }
                 }
             }
@@ -295,13 +301,16 @@ async fn read(
             return Err(end);
         }
         if close {
-            return match written.try_recv() {
-                Ok(sent) => {
-                    *current = Some(sent);
-                    Err(failed("the master closed the connection"))
+            while let Ok(sent) = written.try_recv() {
+                match sent {
+                    Sent::Flush(done) => drop(done.send(())),
+                    call => {
+                        *current = Some(call);
+                        return Err(failed("the master closed the connection"));
+                    }
                 }
-                Err(_) => Ok(()),
-            };
+            }
+            return Ok(());
         }
     }
 }
