@@ -19,9 +19,9 @@ use super::{
     metrics::Metrics,
 };
 
-/// Most inputs (commands and Mesos events together) that wait for the loop. At the bound a command
-/// is answered with [`CommandError::Busy`], and the stream of the master is no longer read.
-pub const QUEUE_MAX: usize = 16_384;
+/// Most commands that wait for the loop. At the bound a command is answered with
+/// [`CommandError::Busy`].
+pub const COMMANDS_MAX: usize = 1_024;
 
 /// How long a command may take, storing its effect included.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -135,7 +135,7 @@ pub(crate) struct Shared {
 
 /// A handle on `view` and the loop's end of it: what is shared, and the commands as they come.
 pub(crate) fn channel(view: View) -> (Handle, Arc<Shared>, mpsc::Receiver<Request>) {
-    let (requests, receiver) = mpsc::channel(QUEUE_MAX);
+    let (requests, receiver) = mpsc::channel(COMMANDS_MAX);
     let shared = Arc::new(Shared {
         events: EventLog::new(view.at),
         connection: Connection::new(view.at),
