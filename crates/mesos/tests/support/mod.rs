@@ -71,6 +71,7 @@ impl Server {
                 port,
             },
             requests,
+            closed,
         }
     }
 

@@ -1,0 +1,284 @@
+//! Detection of the leader by a real ZooKeeper.
+//!
+//! Needs `zkServer.sh`, in `$ZOOKEEPER_HOME/bin` or where Debian's package puts it;
+//! where there is none nothing is checked.
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use gantry_mesos::address::{HostPort, Scheme};
+use gantry_mesos::detect::{DetectError, Detector};
+use support::{Server, client, config, soon};
+use tokio::net::TcpListener;
+use tokio::process::{Child, Command};
+use zookeeper_client::{Acls, Client, CreateMode};
+
+struct ZooKeeper {
+    directory: PathBuf,
+    port: u16,
+    script: PathBuf,
+    process: Option<Child>,
+}
+
+impl ZooKeeper {
+    async fn start(name: &str) -> Option<Self> {
+        let home = std::env::var_os("ZOOKEEPER_HOME").map(|home| PathBuf::from(home).join("bin"));
+        let script = home
+            .into_iter()
+            .chain([PathBuf::from("/usr/share/zookeeper/bin")])
+            .map(|directory| directory.join("zkServer.sh"))
+            .find(|script| script.is_file());
+        let Some(script) = script else {
+            eprintln!("no ZooKeeper on this machine: nothing is checked");
+            return None;
+        };
+        let directory = std::env::temp_dir().join(format!("gantry-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&directory).unwrap();
+        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = free.local_addr().unwrap().port();
+        drop(free);
+        let config = format!(
+            "tickTime=500\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
+             admin.enableServer=false\n",
+            directory.display()
+        );
+        std::fs::write(directory.join("zoo.cfg"), config).unwrap();
+        let mut server = Self {
+            directory,
+            port,
+            script,
+            process: None,
+        };
+        server.run();
+        Some(server)
+    }
+
+    fn run(&mut self) {
+        let process = Command::new(&self.script)
+            .arg("start-foreground")
+            .arg(self.directory.join("zoo.cfg"))
+            .env("ZOO_LOG_DIR", &self.directory)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        self.process = Some(process);
+    }
+
+    async fn kill(&mut self) {
+        self.process.take().unwrap().kill().await.unwrap();
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    /// A client to write with.
+    async fn client(&self) -> Client {
+        soon(async {
+            loop {
+                if let Ok(client) = Client::connect(&self.address()).await {
+                    return client;
+                }
+            }
+        })
+        .await
+    }
+
+    fn detector(&self, path: &str) -> Detector {
+        let source = format!("zk://{}{path}", self.address()).parse().unwrap();
+        Detector::new(&source, Scheme::Http)
+    }
+}
+
+impl Drop for ZooKeeper {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+fn master_info(address: &HostPort) -> Vec<u8> {
+    format!(
+        r#"{{"id":"m","ip":16777343,"port":{port},"hostname":"localhost",
+            "address":{{"hostname":"localhost","ip":"{host}","port":{port}}}}}"#,
+        host = address.host,
+        port = address.port
+    )
+    .into_bytes()
+}
+
+async fn create(client: &Client, path: &str, data: &[u8]) {
+    let options = CreateMode::Persistent.with_acls(Acls::anyone_all());
+    client.create(path, data, &options).await.unwrap();
+}
+
+fn master(port: u16) -> HostPort {
+    HostPort {
+        host: "127.0.0.1".into(),
+        port,
+    }
+}
+
+/// The error of not finding anyone, once it is of the wanted kind.
+async fn error(detector: &mut Detector, wanted: impl Fn(&DetectError) -> bool) {
+    soon(async {
+        loop {
+            if let Err(error) = detector.candidate(Duration::from_millis(50)).await
+                && wanted(&error)
+            {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn the_leader_is_followed_through_elections_and_restarts() {
+    let Some(mut zookeeper) = ZooKeeper::start("leader").await else {
+        return;
+    };
+    let client = zookeeper.client().await;
+    let mut detector = zookeeper.detector("/mesos");
+    error(&mut detector, |e| matches!(e, DetectError::NoLeader { .. })).await;
+
+    create(&client, "/mesos", b"").await;
+    create(&client, "/mesos/log_replicas", b"").await;
+    create(
+        &client,
+        "/mesos/json.info_0000000002",
+        &master_info(&master(2)),
+    )
+    .await;
+    let found = soon(detector.candidate(Duration::from_secs(15)))
+        .await
+        .unwrap();
+    assert_eq!((found.address, found.last_of_round), (master(2), true));
+
+    // A contender that comes later does not lead, until the leader is gone.
+    create(
+        &client,
+        "/mesos/json.info_0000000003",
+        &master_info(&master(3)),
+    )
+    .await;
+    client
+        .delete("/mesos/json.info_0000000002", None)
+        .await
+        .unwrap();
+    assert_eq!(
+        soon(detector.leader_other_than(&[&master(2)])).await,
+        master(3)
+    );
+
+    // Known while ZooKeeper is away; seen to change once it is back.
+    zookeeper.kill().await;
+    let found = soon(detector.candidate(Duration::from_secs(15)))
+        .await
+        .unwrap();
+    assert_eq!(found.address, master(3));
+    zookeeper.run();
+    let client = zookeeper.client().await;
+    create(
+        &client,
+        "/mesos/json.info_0000000001",
+        &master_info(&master(1)),
+    )
+    .await;
+    assert_eq!(
+        soon(detector.leader_other_than(&[&master(3)])).await,
+        master(1)
+    );
+
+    // Nonsense in the node is named; an empty election is told.
+    create(&client, "/mesos/json.info_0000000000", b"nonsense").await;
+    error(&mut detector, |e| {
+        matches!(e, DetectError::Unreadable { .. })
+    })
+    .await;
+    for node in ["0000000000", "0000000001", "0000000003"] {
+        client
+            .delete(&format!("/mesos/json.info_{node}"), None)
+            .await
+            .unwrap();
+    }
+    error(&mut detector, |e| matches!(e, DetectError::NoLeader { .. })).await;
+}
+
+#[tokio::test]
+async fn a_protected_path_needs_the_password() {
+    let Some(zookeeper) = ZooKeeper::start("auth").await else {
+        return;
+    };
+    zookeeper.client().await;
+    let client = Client::connector()
+        .with_auth("digest", b"me:hush")
+        .connect(&zookeeper.address())
+        .await
+        .unwrap();
+    let options = CreateMode::Persistent.with_acls(Acls::creator_all());
+    client.create("/mesos", b"", &options).await.unwrap();
+    client
+        .create(
+            "/mesos/json.info_0000000001",
+            &master_info(&master(1)),
+            &options,
+        )
+        .await
+        .unwrap();
+
+    let mut anonymous = zookeeper.detector("/mesos");
+    error(&mut anonymous, |e| {
+        e.to_string().contains("check user and password")
+    })
+    .await;
+    let source = format!("zk://me:hush@{}/mesos", zookeeper.address())
+        .parse()
+        .unwrap();
+    let mut known = Detector::new(&source, Scheme::Http);
+    let found = soon(known.candidate(Duration::from_secs(15)))
+        .await
+        .unwrap();
+    assert_eq!(found.address, master(1));
+}
+
+#[tokio::test]
+async fn a_framework_moves_to_the_new_leader() {
+    let Some(zookeeper) = ZooKeeper::start("move").await else {
+        return;
+    };
+    let writer = zookeeper.client().await;
+    let (mut old, mut new) = (Server::start().await, Server::start().await);
+    create(&writer, "/mesos", b"").await;
+    create(
+        &writer,
+        "/mesos/json.info_0000000001",
+        &master_info(&old.address),
+    )
+    .await;
+    create(
+        &writer,
+        "/mesos/json.info_0000000002",
+        &master_info(&new.address),
+    )
+    .await;
+    let source = format!("zk://{}/mesos", zookeeper.address())
+        .parse()
+        .unwrap();
+    let mut client = client(config(source));
+    let _stream = old.subscribed("f", 15.0).await;
+    assert_eq!(client.subscribed().await.master, old.address);
+    // The stream is still open, as it is if the old leader is merely cut off.
+    writer
+        .delete("/mesos/json.info_0000000001", None)
+        .await
+        .unwrap();
+    assert!(client.disconnected().await.contains("LeaderChanged"));
+    let stream = new.subscribed("f", 15.0).await;
+    assert_eq!(stream.call().framework_id.unwrap().value, "f");
+    assert_eq!(client.subscribed().await.master, new.address);
+}
