@@ -1,0 +1,349 @@
+//! Everything that is set once: reads the variables, then checks what they say together.
+
+use std::{path::PathBuf, sync::Arc};
+
+use gantry_core::Settings;
+use gantry_mesos::{
+    address::{HostPort, MASTER_PORT, MasterSource},
+    credentials::Credentials,
+};
+
+use super::{
+    Address, Framework, Http, Logging, MasterShown, Mesos, Store,
+    reader::{Reader, read_file},
+    table::framework::*,
+};
+
+/// The master that Mesos-DNS knows.
+const DEFAULT_MASTER: &str = "leader.mesos";
+
+/// The parts of the configuration that are set once.
+pub(super) struct Once {
+    pub(super) framework: Framework,
+    pub(super) mesos: Mesos,
+    pub(super) store: Store,
+    pub(super) http: Http,
+    pub(super) logging: Logging,
+    pub(super) scheduler: Settings,
+    pub(super) shutdown_timeout: std::time::Duration,
+}
+
+/// `None` when an error was reported that leaves nothing to go on with; every variable is read
+/// all the same.
+pub(super) fn read(reader: &mut Reader<'_>) -> Option<Once> {
+    for (variable, what) in [
+        (&HOST.about, "this host is taken to be 127.0.0.1"),
+        (&PORT0.about, "the HTTP server uses port 3000"),
+        (&MESOS_SANDBOX.about, "the current directory is used"),
+    ] {
+        if !reader.is_set(variable, 0) {
+            reader.notice(
+                variable,
+                format!("is not set: {what}"),
+                "Marathon and Mesos set it",
+            );
+        }
+    }
+    let name = reader.framework(&FRAMEWORK_NAME);
+    let host = reader.framework(&HOST);
+    let port = reader.framework(&PORT0);
+    let sandbox = reader.framework(&MESOS_SANDBOX);
+    let listen = reader.framework(&LISTEN).or_else(|| {
+        Some(Address {
+            host: host.clone()?,
+            port: port?,
+        })
+    });
+    let webui_url = reader.framework(&FRAMEWORK_WEBUI_URL).or_else(|| {
+        let reached = Address {
+            host: host.clone()?,
+            port: listen.as_ref()?.port,
+        };
+        Some(format!("http://{reached}"))
+    });
+    let task_name = name.as_ref().map(|name: &String| name.replace(' ', "-"));
+    let framework = Framework {
+        name: name.clone().unwrap_or_default(),
+        task_name: task_name.clone().unwrap_or_default(),
+        user: reader.framework(&FRAMEWORK_USER).unwrap_or_default(),
+        roles: reader.framework(&FRAMEWORK_ROLES).unwrap_or_default(),
+        hostname: host.clone().unwrap_or_default(),
+        webui_url: webui_url.unwrap_or_default(),
+        failover_timeout: reader
+            .framework(&FRAMEWORK_FAILOVER_TIMEOUT)
+            .unwrap_or_default(),
+        background: reader.framework(&FRAMEWORK_NAME_BACKGROUND),
+    };
+    let shutdown_timeout = reader.framework(&SHUTDOWN_TIMEOUT);
+    let mesos = mesos(reader);
+    let store = store(reader, sandbox.as_ref());
+    let http = http(reader, listen);
+    let logging = logging(reader, &framework.name, sandbox);
+    let scheduler = scheduler(reader, &framework);
+    login(reader);
+    Some(Once {
+        framework,
+        mesos: mesos?,
+        store: store?,
+        http: http?,
+        logging: logging?,
+        scheduler: scheduler?,
+        shutdown_timeout: shutdown_timeout?,
+    })
+}
+
+fn mesos(reader: &mut Reader<'_>) -> Option<Mesos> {
+    let address = reader.framework(&MESOS_MASTER);
+    let host = reader.framework(&MASTER_IP);
+    if host.is_some() && reader.is_set(&MESOS_MASTER.about, 0) {
+        reader.warning(
+            &MASTER_IP.about,
+            0,
+            "is ignored, as MESOS_MASTER is set too",
+            "remove it",
+        );
+    }
+    let master = address.or_else(|| {
+        let host = host.as_deref().unwrap_or(DEFAULT_MASTER);
+        match HostPort::parse(host, MASTER_PORT) {
+            Ok(host) => Some(MasterSource::List {
+                scheme: None,
+                hosts: vec![host],
+            }),
+            Err(error) => {
+                let remedy = "write a host, or use MESOS_MASTER for anything else";
+                reader.error(&MASTER_IP.about, 0, format!("is no host: {error}"), remedy);
+                None
+            }
+        }
+    });
+    let principal = reader.framework(&MESOS_PRINCIPAL);
+    let secret = reader.framework(&MESOS_SECRET);
+    let authorization = reader.framework(&MESOS_AUTHORIZATION);
+    let credentials = match (&principal, &secret, authorization) {
+        (_, None, None) => None,
+        (_, None, Some(value)) => match Credentials::header(value) {
+            Ok(credentials) => Some(credentials),
+            Err(error) => {
+                let remedy = "write the value of the header alone, on one line";
+                reader.error(
+                    &MESOS_AUTHORIZATION.about,
+                    0,
+                    format!("cannot be used: {error}"),
+                    remedy,
+                );
+                None
+            }
+        },
+        (_, Some(_), Some(_)) => {
+            let reason = "is set beside MESOS_SECRET, and only one can be sent";
+            reader.error(
+                &MESOS_AUTHORIZATION.about,
+                0,
+                reason,
+                "remove one of the two",
+            );
+            None
+        }
+        (None, Some(_), None) => {
+            let reason = "is set without MESOS_PRINCIPAL";
+            reader.error(&MESOS_SECRET.about, 0, reason, "set MESOS_PRINCIPAL too");
+            None
+        }
+        (Some(principal), Some(secret), None) => match Credentials::basic(principal, secret) {
+            Ok(credentials) => Some(credentials),
+            Err(error) => {
+                let reason = format!("cannot be used with MESOS_PRINCIPAL: {error}");
+                reader.error(
+                    &MESOS_SECRET.about,
+                    0,
+                    reason,
+                    "have the master given others",
+                );
+                None
+            }
+        },
+    };
+    let ca_pem = reader.framework(&MESOS_CA_FILE).and_then(|path| {
+        let read = read_file(&path.to_string_lossy()).and_then(|pem| {
+            if pem.contains("-----BEGIN CERTIFICATE-----") {
+                Ok(pem.into_bytes())
+            } else {
+                Err("names a file without a PEM certificate".to_owned())
+            }
+        });
+        match read {
+            Ok(pem) => Some(pem),
+            Err(reason) => {
+                let remedy = "name a PEM file of certificates";
+                reader.error(&MESOS_CA_FILE.about, 0, reason, remedy);
+                None
+            }
+        }
+    });
+    let master = master?;
+    Some(Mesos {
+        master_shown: master_shown(&master),
+        master,
+        principal,
+        credentials,
+        ca_pem,
+    })
+}
+
+fn master_shown(master: &MasterSource) -> MasterShown {
+    let list = |hosts: &[HostPort]| {
+        let hosts: Vec<_> = hosts.iter().map(HostPort::to_string).collect();
+        hosts.join(",")
+    };
+    match master {
+        MasterSource::ZooKeeper(source) => MasterShown {
+            url: format!("zk://{}{}", list(&source.hosts), source.path),
+            port: MASTER_PORT,
+        },
+        MasterSource::List { hosts, .. } => MasterShown {
+            url: match &hosts[..] {
+                [host] => host.host.clone(),
+                hosts => list(hosts),
+            },
+            port: hosts.first().map_or(MASTER_PORT, |host| host.port),
+        },
+    }
+}
+
+fn store(reader: &mut Reader<'_>, sandbox: Option<&PathBuf>) -> Option<Store> {
+    for variable in [&ZK_URL.about, &ZK_PATH.about] {
+        if reader.is_set(variable, 0) {
+            reader.error(
+                variable,
+                0,
+                "asks for ZooKeeper, which is not available in this version",
+                "remove it, and set STORE=embedded:/a/lasting/path",
+            );
+        }
+    }
+    if reader.is_set(&STORE.about, 0) {
+        return reader.framework(&STORE);
+    }
+    let path = sandbox?.join("gantry.redb");
+    reader.warning(
+        &STORE.about,
+        0,
+        format!(
+            "is not set: the records go to {}, and a new sandbox starts without them, as a new framework",
+            path.display()
+        ),
+        "set STORE=embedded:/a/lasting/path, or STORE=memory if nothing is to be kept",
+    );
+    Some(Store::Embedded(path))
+}
+
+fn http(reader: &mut Reader<'_>, listen: Option<Address>) -> Option<Http> {
+    let body_max = reader.framework(&HTTP_BODY_MAX);
+    let connections_max = reader.framework(&HTTP_CONNECTIONS_MAX);
+    let event_streams_max = reader.framework(&HTTP_EVENT_STREAMS_MAX);
+    let request_timeout = reader.framework(&HTTP_REQUEST_TIMEOUT);
+    Some(Http {
+        listen: listen?,
+        body_max: body_max?,
+        connections_max: connections_max?,
+        event_streams_max: event_streams_max?,
+        request_timeout: request_timeout?,
+    })
+}
+
+fn logging(reader: &mut Reader<'_>, name: &str, sandbox: Option<PathBuf>) -> Option<Logging> {
+    let level = reader.framework(&LOG_LEVEL);
+    let format = reader.framework(&LOG_FORMAT);
+    let files_max = reader.framework(&LOG_FILES_MAX);
+    Some(Logging {
+        level: level?,
+        format: format?,
+        directory: sandbox?.join("logs"),
+        file_name: format!("{name}.log"),
+        files_max: files_max?,
+    })
+}
+
+fn scheduler(reader: &mut Reader<'_>, framework: &Framework) -> Option<Settings> {
+    let instances_max = reader.framework(&INSTANCES_MAX);
+    let starting_per_agent_max = reader.framework(&STARTING_PER_AGENT_MAX);
+    let launch_deadline = reader.framework(&LAUNCH_DEADLINE);
+    let unreachable_after = reader.framework(&UNREACHABLE_AFTER);
+    let replace_deadline = reader.framework(&REPLACE_DEADLINE);
+    let reconcile_initial = reader.framework(&RECONCILE_INITIAL);
+    let reconcile_max = reader.framework(&RECONCILE_MAX);
+    let reconcile_every = reader.framework(&RECONCILE_EVERY);
+    let kill_initial = reader.framework(&KILL_RETRY_INITIAL);
+    let kill_max = reader.framework(&KILL_RETRY_MAX);
+    let refuse_idle = reader.framework(&DECLINE_TIME);
+    let hold_max = reader.framework(&OFFER_HOLD_MAX);
+    let revive_every = reader.framework(&REVIVE_EVERY);
+    let kill_unknown = reader.framework(&KILL_UNKNOWN_TASKS);
+    let kill_unknown_after = reader.framework(&KILL_UNKNOWN_AFTER);
+    for (initial, max, variable, other) in [
+        (
+            reconcile_initial,
+            reconcile_max,
+            &RECONCILE_MAX.about,
+            RECONCILE_INITIAL.about.name,
+        ),
+        (
+            kill_initial,
+            kill_max,
+            &KILL_RETRY_MAX.about,
+            KILL_RETRY_INITIAL.about.name,
+        ),
+    ] {
+        if initial > max && max.is_some() {
+            let remedy = "raise it, or lower the other";
+            reader.error(variable, 0, format!("is shorter than {other}"), remedy);
+        }
+    }
+    Some(Settings {
+        framework: Arc::from(framework.task_name.as_str()),
+        scheduler_hosts: vec![framework.hostname.clone()],
+        instances_max: instances_max?,
+        starting_per_agent_max: starting_per_agent_max?,
+        refuse_idle: refuse_idle?,
+        hold_max: hold_max?,
+        launch_deadline: launch_deadline?,
+        reconcile_initial: reconcile_initial?,
+        reconcile_max: reconcile_max?,
+        reconcile_every: reconcile_every?,
+        unreachable_after: unreachable_after?,
+        kill_initial: kill_initial?,
+        kill_max: kill_max?,
+        revive_every: revive_every?,
+        replace_deadline: replace_deadline?,
+        kill_unknown: if kill_unknown? {
+            Some(kill_unknown_after?)
+        } else {
+            None
+        },
+    })
+}
+
+/// Login is not available in this version. Whoever asks for it must not be served without it.
+fn login(reader: &mut Reader<'_>) {
+    let asked = reader.is_set(&AUTH_COOKIE_ENCRYPTION_KEY.about, 0);
+    if asked {
+        reader.error(
+            &AUTH_COOKIE_ENCRYPTION_KEY.about,
+            0,
+            "asks for login, which is not available in this version; Gantry does not run open when login was asked for",
+            "remove it only if everyone who reaches the port may operate this framework",
+        );
+        return;
+    }
+    for variable in [&GITLAB_APP_ID.about, &GOOGLE_CLIENT_ID.about] {
+        if reader.is_set(variable, 0) {
+            reader.warning(
+                variable,
+                0,
+                "is without effect: login is off, and not available in this version",
+                "everyone who reaches the port can operate this framework",
+            );
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! Addresses, ports, roles and the store.
+
+use std::path::PathBuf;
+
+use super::{Outcome, plain, wrong};
+use crate::config::{Address, Store};
+
+/// Most roles of the framework.
+const ROLES_MAX: usize = 100;
+
+/// `host:port`, `[v6]:port`.
+pub(in crate::config) fn listen(text: &str) -> Outcome<Address> {
+    let remedy = "write host:port, such as 127.0.0.1:3000 or [::1]:3000";
+    let Some((host, port)) = text.trim().rsplit_once(':') else {
+        return wrong("has no port", remedy);
+    };
+    let host = match host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+    {
+        Some(v6) if v6.parse::<std::net::Ipv6Addr>().is_ok() => v6,
+        Some(_) => return wrong("is not an IPv6 address in brackets", remedy),
+        None => host,
+    };
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
+    if host.is_empty() || !host.chars().all(allowed) {
+        return wrong("has no host", remedy);
+    }
+    if host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() {
+        return wrong("has more than one port", remedy);
+    }
+    match port.parse::<u16>() {
+        Ok(port_number) if port.bytes().all(|b| b.is_ascii_digit()) => plain(Address {
+            host: host.to_owned(),
+            port: port_number,
+        }),
+        _ => wrong("has no port from 0 to 65535", remedy),
+    }
+}
+
+/// A port; 0 lets the system choose.
+pub(in crate::config) fn port(text: &str) -> Outcome<u16> {
+    super::integer_in(text, 0, 65_535)
+}
+
+/// Mesos roles, separated by commas (grammar: Mesos `src/common/roles.cpp`).
+pub(in crate::config) fn roles(text: &str) -> Outcome<Vec<String>> {
+    let remedy =
+        "write Mesos roles separated by commas, such as web,batch/night; * for the default";
+    let mut roles: Vec<String> = Vec::new();
+    for role in text.split(',').map(str::trim) {
+        let component = |part: &str| {
+            !matches!(part, "" | "." | ".." | "*")
+                && !part.starts_with('-')
+                && !part.chars().any(|c| c.is_whitespace() || c.is_control())
+        };
+        if role != "*" && !role.split('/').all(component) {
+            let role = crate::config::report::shown(role, false);
+            return wrong(format!("has {role}, which is not a role"), remedy);
+        }
+        if roles.iter().any(|known| known == role) {
+            return wrong(format!("names role '{role}' twice"), remedy);
+        }
+        roles.push(role.to_owned());
+    }
+    if roles.len() > ROLES_MAX {
+        return wrong(format!("has more than {ROLES_MAX} roles"), remedy);
+    }
+    plain(roles)
+}
+
+/// `memory`, `embedded:PATH`.
+pub(in crate::config) fn store(text: &str) -> Outcome<Store> {
+    let remedy = "write embedded:/a/lasting/path, or memory to keep nothing";
+    let (kind, rest) = text.trim().split_once(':').unwrap_or((text.trim(), ""));
+    match (kind, rest) {
+        ("memory", "") => plain(Store::Memory),
+        ("embedded", "") => wrong("names no file", remedy),
+        ("embedded", path) => plain(Store::Embedded(PathBuf::from(path))),
+        ("zookeeper" | "zk", _) => wrong(
+            "names ZooKeeper, which is not available in this version",
+            remedy,
+        ),
+        _ => wrong("is not a store", remedy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listening_addresses() {
+        let shown = |text| listen(text).ok().map(|parsed| parsed.value.to_string());
+        assert_eq!(shown("localhost:80").as_deref(), Some("localhost:80"));
+        assert_eq!(shown(" [::1]:0 ").as_deref(), Some("[::1]:0"));
+        for bad in [
+            "", "80", ":80", "a:", "a:b", "a:+1", "a:70000", "a b:1", "[x]:1", "a:1:2",
+        ] {
+            assert_eq!(shown(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn roles_follow_the_grammar_of_mesos() {
+        assert_eq!(roles("*, a/b").unwrap().value, ["*", "a/b"]);
+        for bad in [
+            "", "a,", "a,a", "/a", "a/", "a//b", "a/..", "-a", "a/*", "a b",
+        ] {
+            assert!(roles(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn stores() {
+        assert_eq!(store("memory").unwrap().value, Store::Memory);
+        assert_eq!(
+            store("embedded:/a:b").unwrap().value,
+            Store::Embedded("/a:b".into())
+        );
+        for bad in ["", "embedded", "embedded:", "memory:x", "disk:/x"] {
+            assert!(store(bad).is_err(), "{bad}");
+        }
+        for zookeeper in ["zookeeper:a:2181", "zk://a:2181/x", "zookeeper"] {
+            let reason = store(zookeeper).unwrap_err().reason;
+            assert!(reason.contains("not available in this version"), "{reason}");
+        }
+    }
+}

@@ -1,0 +1,361 @@
+//! The variables that are set once.
+
+use std::{path::PathBuf, time::Duration};
+
+use gantry_mesos::address::MasterSource;
+use secrecy::SecretString;
+
+use super::{Kind, Required, Variable, variables};
+use crate::config::{
+    Address, LogFormat, LogLevel, Store,
+    parse::{self, Outcome, Parsed, plain, wrong},
+};
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+/// Mesos keeps durations in 64 bits of nanoseconds, 292 years.
+const FAILOVER_MAX: Duration = Duration::from_secs(100 * 365 * 86_400);
+
+const LEVELS: [LogLevel; 6] = [
+    LogLevel::Error,
+    LogLevel::Warn,
+    LogLevel::Info,
+    LogLevel::Verbose,
+    LogLevel::Debug,
+    LogLevel::Silly,
+];
+
+fn log_level(text: &str) -> Outcome<LogLevel> {
+    let word = text.trim().to_ascii_lowercase();
+    match LEVELS.into_iter().find(|level| level.name() == word) {
+        Some(level) => plain(level),
+        None => wrong(
+            "is not a log level",
+            "write error, warn, info, verbose, debug or silly",
+        ),
+    }
+}
+
+fn log_format(text: &str) -> Outcome<LogFormat> {
+    match text.trim() {
+        "text" => plain(LogFormat::Text),
+        "json" => plain(LogFormat::Json),
+        _ => wrong("is not a log format", "write text or json"),
+    }
+}
+
+fn path(text: &str) -> Outcome<PathBuf> {
+    parse::line(text).map(|parsed| Parsed {
+        value: PathBuf::from(parsed.value),
+        warning: parsed.warning,
+    })
+}
+
+fn secret(text: &str) -> Outcome<SecretString> {
+    plain(SecretString::from(text.trim_end_matches(['\r', '\n'])))
+}
+
+fn master(text: &str) -> Outcome<MasterSource> {
+    text.parse().map_or_else(
+        |error: gantry_mesos::address::AddressError| {
+            wrong(
+                format!("is not the address of a master: {error}"),
+                "write host:5050, a comma list of such, or zk://host:2181/mesos",
+            )
+        },
+        plain,
+    )
+}
+
+fn time(text: &str) -> Outcome<Duration> {
+    parse::duration_in(text, SECOND, DAY)
+}
+
+variables! { Framework, Framework in
+    FRAMEWORK_NAME: String = parse::framework_name, {
+        required: Required::Yes,
+        help: "Name of the framework, shown to people and used for the log file. For Mesos, the store and task ids every blank becomes a hyphen.",
+        since: Variable::ORIGINAL,
+    }
+    TASK_DEF_NUM: u32 = parse::definitions, {
+        kind: Kind::Integer,
+        required: Required::Yes,
+        help: "Number of task types; they are numbered from 0. At most 1000.",
+        note: "A text that is not a number was read as 0, which stops every task; it is refused now. With 0, no `TASK0_…` is needed.",
+        since: Variable::ORIGINAL,
+    }
+    HOST: String = parse::line, {
+        default: Some("127.0.0.1"),
+        help: "Name or address of the scheduler's own host: the HTTP server binds to it, Mesos shows it, and `TASK#_NOCOLOCATION` avoids it. Marathon sets it.",
+        note: "The original needs it; for use by hand there is a default.",
+        since: Variable::ORIGINAL,
+    }
+    PORT0: u16 = parse::port, {
+        kind: Kind::Integer,
+        default: Some("3000"),
+        help: "Port of the HTTP server. Marathon sets it.",
+        note: "The original needs it; for use by hand there is a default.",
+        since: Variable::ORIGINAL,
+    }
+    MESOS_SANDBOX: PathBuf = path, {
+        kind: Kind::Path,
+        default: Some("."),
+        default_words: Some("the current directory"),
+        help: "Directory of the process; the log goes to `logs` in it. Mesos sets it.",
+        note: "The original needs it, and `logs` must not exist yet; now it is created when missing.",
+        since: Variable::ORIGINAL,
+    }
+    FRAMEWORK_NAME_BACKGROUND: String = parse::colour, {
+        help: "CSS colour of the dashboard's title row.",
+        since: Variable::ORIGINAL,
+    }
+    FRAMEWORK_USER: String = parse::user, {
+        default: Some("root"),
+        help: "Unix user of tasks that name none. Mesos does not let it change while the framework is registered.",
+    }
+    FRAMEWORK_ROLES: Vec<String> = parse::roles, {
+        kind: Kind::List,
+        default: Some("*"),
+        help: "Mesos roles in which offers are wanted.",
+    }
+    FRAMEWORK_FAILOVER_TIMEOUT: Duration = |text| parse::duration_in(text, Duration::ZERO, FAILOVER_MAX), {
+        kind: Kind::Duration,
+        default: Some("1w"),
+        help: "How long Mesos keeps the tasks running while no scheduler is connected. After it, Mesos kills them all.",
+    }
+    FRAMEWORK_WEBUI_URL: String = parse::url, {
+        default_words: Some("`http://HOST:PORT0`"),
+        help: "Address of the dashboard as others reach it; Mesos links to it.",
+    }
+    SHUTDOWN_TIMEOUT: Duration = |text| parse::duration_in(text, Duration::ZERO, HOUR), {
+        kind: Kind::Duration,
+        default: Some("10s"),
+        help: "After SIGTERM, how long requests and writes at hand may take to end. Tasks go on running.",
+    }
+    NODE_ENV: String = parse::line, {
+        help: "Accepted and without effect: error pages never show the inside of the program.",
+        since: Variable::ORIGINAL,
+    }
+
+    section Mesos;
+    MESOS_MASTER: MasterSource = master, {
+        default_words: Some("`MASTER_IP`, else `leader.mesos:5050`"),
+        // `zk://user:password@…` is a form of it.
+        secret: true,
+        help: "Where the masters are: `host:port`, `https://host:port`, a comma list of these, or `zk://host:2181,host:2181/mesos`.",
+    }
+    MASTER_IP: String = parse::line, {
+        help: "Host of the master, with port 5050. `MESOS_MASTER` says more and goes first.",
+        since: Variable::ORIGINAL,
+    }
+    MESOS_PRINCIPAL: String = parse::line, {
+        help: "Principal of the framework.",
+    }
+    MESOS_SECRET: SecretString = secret, {
+        secret: true,
+        help: "Secret of the principal, for HTTP Basic authentication.",
+    }
+    MESOS_AUTHORIZATION: SecretString = secret, {
+        secret: true,
+        help: "Literal value of the `Authorization` header, for masters that want something else than Basic. Not together with `MESOS_SECRET`.",
+    }
+    MESOS_CA_FILE: PathBuf = path, {
+        kind: Kind::Path,
+        default_words: Some("the public authorities"),
+        help: "PEM file of the certificate authorities to trust when a master is reached over https.",
+    }
+
+    section Store;
+    STORE: Store = parse::store, {
+        default_words: Some("`embedded:<MESOS_SANDBOX>/gantry.redb`"),
+        help: "Where the framework id, the tasks and the scale are kept: `embedded:PATH` (one file), or `memory` (gone with the process). Put the file where it outlives the sandbox: a scheduler without its records registers as a new framework.",
+        note: "The original always uses ZooKeeper, which is not available in this version.",
+    }
+    ZK_URL: String = parse::line, {
+        help: "Not available in this version: setting it is an error.",
+    }
+    ZK_PATH: String = parse::line, {
+        help: "Not available in this version: setting it is an error.",
+    }
+
+    section Http;
+    LISTEN: Address = parse::listen, {
+        default_words: Some("`HOST:PORT0`"),
+        help: "Where the HTTP server listens, as `host:port`, when that is not `HOST:PORT0`; `0.0.0.0:3000` for every address.",
+    }
+    HTTP_BODY_MAX: usize = |text| parse::size_in(text, 1 << 10, 1 << 30), {
+        kind: Kind::Size,
+        default: Some("1MiB"),
+        help: "Largest body of a request; a larger one is answered with 413.",
+    }
+    HTTP_CONNECTIONS_MAX: usize = |text| parse::integer_in(text, 1, 1_000_000), {
+        kind: Kind::Integer,
+        default: Some("1000"),
+        help: "Most connections at once; further ones wait.",
+    }
+    HTTP_EVENT_STREAMS_MAX: usize = |text| parse::integer_in(text, 0, 100_000), {
+        kind: Kind::Integer,
+        default: Some("200"),
+        help: "Most event streams at once; further ones are answered with 503.",
+    }
+    HTTP_REQUEST_TIMEOUT: Duration = |text| parse::duration_in(text, SECOND, HOUR), {
+        kind: Kind::Duration,
+        default: Some("10s"),
+        help: "Longest time from the first byte of a request to the end of its head.",
+    }
+
+    section Logging;
+    LOG_LEVEL: LogLevel = log_level, {
+        kind: Kind::Choice(&["error", "warn", "info", "verbose", "debug", "silly"]),
+        default: Some("info"),
+        help: "The least important level that is written, to the console and to the file.",
+        since: Variable::ORIGINAL,
+    }
+    LOG_FORMAT: LogFormat = log_format, {
+        kind: Kind::Choice(&["text", "json"]),
+        default: Some("text"),
+        help: "How a line looks: for people, or one JSON object a line.",
+    }
+    LOG_FILES_MAX: u32 = |text| parse::integer_in(text, 1, 10_000), {
+        kind: Kind::Integer,
+        default: Some("14"),
+        help: "How many daily log files are kept.",
+        note: "The original never deletes any.",
+    }
+
+    section Scheduler;
+    INSTANCES_MAX: u32 = |text| parse::integer_in(text, 1, 1_000_000), {
+        kind: Kind::Integer,
+        default: Some("1000000"),
+        help: "Most instances that may be asked of one task type.",
+    }
+    STARTING_PER_AGENT_MAX: u32 = |text| parse::integer_in(text, 1, 10_000), {
+        kind: Kind::Integer,
+        default: Some("20"),
+        help: "Most tasks starting on one agent at once. A real agent given 500 at once failed 97 of them.",
+    }
+    LAUNCH_DEADLINE: Duration = time, {
+        kind: Kind::Duration,
+        default: Some("2m"),
+        help: "A launched task that nothing was heard of for so long is asked about.",
+    }
+    UNREACHABLE_AFTER: Duration = |text| parse::duration_in(text, Duration::ZERO, 7 * DAY), {
+        kind: Kind::Duration,
+        default: Some("1m"),
+        help: "A task on an unreachable agent is replaced after this time.",
+    }
+    REPLACE_DEADLINE: Duration = time, {
+        kind: Kind::Duration,
+        default: Some("5m"),
+        help: "A replacement, in a restart, that is not ready after this time is given up.",
+    }
+    RECONCILE_INITIAL: Duration = time, {
+        kind: Kind::Duration,
+        default: Some("5s"),
+        help: "Time to the second question about tasks that did not answer the first; doubles from there.",
+    }
+    RECONCILE_MAX: Duration = time, {
+        kind: Kind::Duration,
+        default: Some("1m"),
+        help: "Longest time between two such questions.",
+    }
+    RECONCILE_EVERY: Duration = |text| parse::duration_in(text, 10 * SECOND, 7 * DAY), {
+        kind: Kind::Duration,
+        default: Some("15m"),
+        help: "How often all tasks are asked about.",
+    }
+    KILL_RETRY_INITIAL: Duration = time, {
+        kind: Kind::Duration,
+        default: Some("10s"),
+        help: "Time to the second KILL of a task that goes on living; doubles from there.",
+    }
+    KILL_RETRY_MAX: Duration = time, {
+        kind: Kind::Duration,
+        default: Some("5m"),
+        help: "Longest time between two KILLs of a task.",
+    }
+    DECLINE_TIME: Duration = time, {
+        kind: Kind::Duration,
+        default: Some("1h"),
+        help: "How long offers that nothing waits for are refused. New work lifts the refusal at once.",
+    }
+    OFFER_HOLD_MAX: Duration = |text| parse::duration_in(text, Duration::ZERO, HOUR), {
+        kind: Kind::Duration,
+        default: Some("5s"),
+        help: "How long an offer may be held while the agent's starting places are taken.",
+    }
+    REVIVE_EVERY: Duration = |text| parse::duration_in(text, Duration::from_millis(100), HOUR), {
+        kind: Kind::Duration,
+        default: Some("1s"),
+        help: "Shortest time between two REVIVE calls.",
+    }
+    KILL_UNKNOWN_TASKS: bool = parse::boolean, {
+        kind: Kind::Boolean,
+        default: Some("false"),
+        help: "Stop tasks of this framework that no task type knows. Otherwise they are shown and left alone.",
+        note: "The original always kills them, at once.",
+    }
+    KILL_UNKNOWN_AFTER: Duration = |text| parse::duration_in(text, Duration::ZERO, 7 * DAY), {
+        kind: Kind::Duration,
+        default: Some("15m"),
+        help: "With `KILL_UNKNOWN_TASKS`, how long after every known task has answered. Longer than the masters' `--agent_reregister_timeout` (10 minutes), so that every agent had time to return.",
+    }
+
+    section Login;
+    AUTH_COOKIE_ENCRYPTION_KEY: SecretString = secret, {
+        secret: true,
+        help: "Switches login on. Login is not available in this version, so setting it is an error: Gantry does not run open when login was asked for.",
+        since: Variable::ORIGINAL,
+    }
+    CREDENTIALS_URL: String = parse::line, {
+        help: "Read by `get_creds.sh`, not by Gantry.",
+        since: Variable::ORIGINAL,
+    }
+    GITLAB_APP_ID: String = parse::line, {
+        help: "GitLab login; without effect while login is not available.",
+        since: Variable::ORIGINAL,
+    }
+    GITLAB_APP_SECRET: SecretString = secret, {
+        secret: true,
+        help: "GitLab login; without effect while login is not available.",
+        since: Variable::ORIGINAL,
+    }
+    GITLAB_CALLBACK_URL: String = parse::line, {
+        help: "GitLab login; without effect while login is not available.",
+        since: Variable::ORIGINAL,
+    }
+    GITLAB_URL: String = parse::line, {
+        help: "GitLab login; without effect while login is not available.",
+        since: Variable::ORIGINAL,
+    }
+    GOOGLE_CLIENT_ID: String = parse::line, {
+        help: "Google login; without effect while login is not available.",
+        since: Variable::ORIGINAL,
+    }
+    GOOGLE_CLIENT_SECRET: SecretString = secret, {
+        secret: true,
+        help: "Google login; without effect while login is not available.",
+        since: Variable::ORIGINAL,
+    }
+    GOOGLE_CALLBACK_URL: String = parse::line, {
+        help: "Google login; without effect while login is not available.",
+        since: Variable::ORIGINAL,
+    }
+    GOOGLE_SCOPE: String = parse::line, {
+        help: "Google login; without effect while login is not available.",
+        since: Variable::ORIGINAL,
+    }
+    GOOGLE_FILTER: String = parse::line, {
+        help: "Google login; without effect while login is not available.",
+        since: Variable::ORIGINAL,
+    }
+
+    section Environment;
+    GLOBAL_ENV: Vec<(String, String)> = parse::object, {
+        kind: Kind::Json,
+        secret: true,
+        help: "JSON object of environment variables for the tasks of every type; `TASK#_ENV` goes first where both have a name.",
+        aliases: &["GLOBAL_TASKS_VARS"],
+    }
+}
