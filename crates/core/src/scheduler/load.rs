@@ -274,11 +274,13 @@ impl Scheduler {
         service.started = !service.state.instances.is_empty();
         // Instances without a task come back under the lowest free numbers, with what is
         // remembered of those.
+        let mut vacant = 1;
         while self
             .service(index)
             .is_some_and(|service| service.wanted < service.state.desired)
         {
-            let number = self.lowest_free(index);
+            let number = self.next_vacant(index, vacant);
+            vacant = number + 1;
             let mut instance = Instance::new(number);
             if let Some(record) = remembered.remove(&number) {
                 recall(&mut instance, record);
@@ -309,12 +311,12 @@ impl Scheduler {
         self.forget_unused_revisions(index);
     }
 
-    fn lowest_free(&mut self, index: ServiceIndex) -> u32 {
-        let Some(service) = self.service_mut(index) else {
-            return 1;
-        };
-        let mut number = service.lowest_free;
-        while service.state.instances.get(number).is_some() {
+    fn next_vacant(&self, index: ServiceIndex, from: u32) -> u32 {
+        let mut number = from;
+        while self
+            .service(index)
+            .is_some_and(|service| service.state.instances.get(number).is_some())
+        {
             number += 1;
         }
         number
