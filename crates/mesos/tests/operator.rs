@@ -1,5 +1,7 @@
 //! The operator client.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
 mod support;
 
 use std::time::Duration;

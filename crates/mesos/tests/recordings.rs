@@ -2,6 +2,8 @@
 //!
 //! The recordings lie beside the project; where they are absent nothing is checked.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
 use std::collections::HashMap;
 use std::path::PathBuf;
 

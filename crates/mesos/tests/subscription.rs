@@ -1,5 +1,7 @@
 //! The scheduler client against a server that behaves and misbehaves.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
 mod support;
 
 use std::io;

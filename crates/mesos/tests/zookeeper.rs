@@ -3,6 +3,8 @@
 //! Needs `zkServer.sh`, in `$ZOOKEEPER_HOME/bin` or where Debian's package puts it;
 //! where there is none nothing is checked.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
+
 mod support;
 
 use std::path::PathBuf;

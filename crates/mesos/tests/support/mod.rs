@@ -17,10 +17,10 @@ use gantry_mesos::scheduler::{
 use gantry_mesos::v1::scheduler::{Call, Event, event};
 use gantry_mesos::v1::{FrameworkInfo, OfferId};
 use prost::Message;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::OwnedWriteHalf;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::{Mutex, mpsc, watch};
+use tokio_rustls::TlsAcceptor;
 
 /// Far more than any step of a test takes, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -40,17 +40,22 @@ pub struct Server {
     closed: mpsc::UnboundedReceiver<usize>,
 }
 
-#[derive(Debug)]
+type Writer = Arc<Mutex<Option<Box<dyn AsyncWrite + Send + Unpin>>>>;
+
 pub struct Request {
     /// Number of the connection it came on.
     pub connection: usize,
     pub head: String,
     pub body: Vec<u8>,
-    writer: Arc<Mutex<Option<OwnedWriteHalf>>>,
+    writer: Writer,
 }
 
 impl Server {
     pub async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    pub async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
         let (sender, requests) = mpsc::unbounded_channel();
@@ -58,9 +63,15 @@ impl Server {
         tokio::spawn(async move {
             for connection in 0.. {
                 let (stream, _) = listener.accept().await.unwrap();
-                let (sender, closing) = (sender.clone(), closing.clone());
+                let (sender, closing, tls) = (sender.clone(), closing.clone(), tls.clone());
                 tokio::spawn(async move {
-                    serve(stream, connection, sender).await;
+                    match tls {
+                        None => serve(stream, connection, sender).await,
+                        Some(tls) => match tls.accept(stream).await {
+                            Ok(stream) => serve(stream, connection, sender).await,
+                            Err(_) => return,
+                        },
+                    }
                     let _ = closing.send(connection);
                 });
             }
@@ -106,9 +117,13 @@ impl Server {
     }
 }
 
-async fn serve(stream: TcpStream, connection: usize, requests: mpsc::UnboundedSender<Request>) {
-    let (mut reader, writer) = stream.into_split();
-    let writer = Arc::new(Mutex::new(Some(writer)));
+async fn serve(
+    stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    connection: usize,
+    requests: mpsc::UnboundedSender<Request>,
+) {
+    let (mut reader, writer) = tokio::io::split(stream);
+    let writer: Writer = Arc::new(Mutex::new(Some(Box::new(writer))));
     let mut buffer = BytesMut::new();
     loop {
         while let Some(end) = buffer.windows(4).position(|w| w == b"\r\n\r\n") {
@@ -160,6 +175,7 @@ impl Request {
     pub async fn write(&self, bytes: impl AsRef<[u8]>) {
         if let Some(writer) = self.writer.lock().await.as_mut() {
             let _ = writer.write_all(bytes.as_ref()).await;
+            let _ = writer.flush().await;
         }
     }
 
@@ -201,7 +217,9 @@ impl Request {
 
     /// Closes the connection.
     pub async fn close(&self) {
-        self.writer.lock().await.take();
+        if let Some(mut writer) = self.writer.lock().await.take() {
+            let _ = writer.shutdown().await;
+        }
     }
 }
 
