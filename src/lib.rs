@@ -6,3 +6,4 @@ pub mod dashboard;
 pub mod http;
 pub mod logging;
 pub mod runtime;
+pub mod service;
