@@ -28,6 +28,7 @@ without starting anything.
 - A **duration** is whole numbers with `ms`, `s`, `m`, `h`, `d` or `w`: `30s`, `1h30m`.
 - A **size** is a number with `KiB`, `MiB`, `GiB` or `TiB`. A kilobyte is 1024 bytes, however it is
   spelt, because Mesos counts so.
+- *Compatibility* compares with mesos-framework-boilerplate, here called the original.
 - The value of a **secret** is never shown. It can also be put in a file that `<NAME>_FILE` names.
 ";
 

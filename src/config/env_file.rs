@@ -89,7 +89,7 @@ impl Cursor<'_> {
     }
 
     /// The rest of the line, without its end, which is left.
-    fn to_line_end(&mut self) -> String {
+    fn take_line(&mut self) -> String {
         let mut text = String::new();
         while let Some(c) = self.rest.next_if(|c| *c != '\n') {
             text.push(c);
@@ -99,7 +99,7 @@ impl Cursor<'_> {
 
     /// To the beginning of the next line.
     fn skip_line(&mut self) {
-        self.to_line_end();
+        self.take_line();
         self.next();
     }
 }
@@ -138,7 +138,7 @@ fn assignment(cursor: &mut Cursor<'_>) -> Result<Option<(String, String)>, Strin
     cursor.next();
     let value = match cursor.rest.peek() {
         Some('\'' | '"') => quoted(cursor)?,
-        _ => bare(&cursor.to_line_end()).to_owned(),
+        _ => bare(&cursor.take_line()).to_owned(),
     };
     Ok(Some((name, value)))
 }
@@ -192,7 +192,7 @@ fn quoted(cursor: &mut Cursor<'_>) -> Result<String, String> {
             _ => break,
         }
     }
-    let after = cursor.to_line_end();
+    let after = cursor.take_line();
     let clean = after.trim_start();
     if clean.is_empty() || clean.starts_with('#') && clean.len() < after.len() {
         Ok(value)

@@ -63,11 +63,11 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Once> {
     });
     let task_name = name.as_ref().map(|name: &String| name.replace(' ', "-"));
     let framework = Framework {
-        name: name.clone().unwrap_or_default(),
-        task_name: task_name.clone().unwrap_or_default(),
+        name: name.unwrap_or_default(),
+        task_name: task_name.unwrap_or_default(),
         user: reader.framework(&FRAMEWORK_USER).unwrap_or_default(),
         roles: reader.framework(&FRAMEWORK_ROLES).unwrap_or_default(),
-        hostname: host.clone().unwrap_or_default(),
+        hostname: host.unwrap_or_default(),
         webui_url: webui_url.unwrap_or_default(),
         failover_timeout: reader
             .framework(&FRAMEWORK_FAILOVER_TIMEOUT)
@@ -243,12 +243,20 @@ fn http(reader: &mut Reader<'_>, listen: Option<Address>) -> Option<Http> {
     let connections_max = reader.framework(&HTTP_CONNECTIONS_MAX);
     let event_streams_max = reader.framework(&HTTP_EVENT_STREAMS_MAX);
     let request_timeout = reader.framework(&HTTP_REQUEST_TIMEOUT);
+    let allowed_origins = reader.framework(&HTTP_ALLOWED_ORIGINS);
+    let heartbeat_max = reader.framework(&HEALTH_TIMEOUT);
+    let templates_dir = reader.framework(&TEMPLATES_DIR);
+    let static_dir = reader.framework(&STATIC_DIR);
     Some(Http {
         listen: listen?,
         body_max: body_max?,
         connections_max: connections_max?,
         event_streams_max: event_streams_max?,
         request_timeout: request_timeout?,
+        allowed_origins: allowed_origins.unwrap_or_default(),
+        heartbeat_max: heartbeat_max?,
+        templates_dir,
+        static_dir,
     })
 }
 

@@ -96,6 +96,14 @@ pub struct Http {
     pub event_streams_max: usize,
     /// Longest time from a request's first byte to the end of its head.
     pub request_timeout: Duration,
+    /// Origins besides the request's own `Host` whose pages may change something, lower case.
+    pub allowed_origins: Vec<String>,
+    /// `/health` says OK while the master was heard of within this time.
+    pub heartbeat_max: Duration,
+    /// Files here replace templates of the same name.
+    pub templates_dir: Option<PathBuf>,
+    /// Files here replace or add to the static files.
+    pub static_dir: Option<PathBuf>,
 }
 
 /// A host, not yet resolved, and a port.

@@ -8,26 +8,44 @@ use crate::config::{Address, Store};
 /// Most roles of the framework.
 const ROLES_MAX: usize = 100;
 
+fn is_host(host: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+    let name = !host.is_empty() && host.chars().all(allowed);
+    name || host.parse::<std::net::Ipv6Addr>().is_ok()
+}
+
+/// A name or address, IPv6 with or without brackets.
+pub(in crate::config) fn host(text: &str) -> Outcome<String> {
+    let text = text.trim();
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(text);
+    if is_host(bare) {
+        plain(bare.to_owned())
+    } else {
+        wrong(
+            "is not a host",
+            "write a name or an address without a port, such as 10.0.0.1",
+        )
+    }
+}
+
 /// `host:port`, `[v6]:port`.
 pub(in crate::config) fn listen(text: &str) -> Outcome<Address> {
     let remedy = "write host:port, such as 127.0.0.1:3000 or [::1]:3000";
     let Some((host, port)) = text.trim().rsplit_once(':') else {
         return wrong("has no port", remedy);
     };
-    let host = match host
+    let inner = host
         .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-    {
-        Some(v6) if v6.parse::<std::net::Ipv6Addr>().is_ok() => v6,
-        Some(_) => return wrong("is not an IPv6 address in brackets", remedy),
-        None => host,
-    };
-    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | ':');
-    if host.is_empty() || !host.chars().all(allowed) {
-        return wrong("has no host", remedy);
-    }
-    if host.contains(':') && host.parse::<std::net::Ipv6Addr>().is_err() {
+        .and_then(|host| host.strip_suffix(']'));
+    let (host, bracketed) = inner.map_or((host, false), |inner| (inner, true));
+    if host.contains(':') && !bracketed {
         return wrong("has more than one port", remedy);
+    }
+    if !is_host(host) || bracketed && !host.contains(':') {
+        return wrong("has no host", remedy);
     }
     match port.parse::<u16>() {
         Ok(port_number) if port.bytes().all(|b| b.is_ascii_digit()) => plain(Address {
@@ -36,6 +54,34 @@ pub(in crate::config) fn listen(text: &str) -> Outcome<Address> {
         }),
         _ => wrong("has no port from 0 to 65535", remedy),
     }
+}
+
+/// Most origins.
+const ORIGINS_MAX: usize = 100;
+
+/// Origins as browsers write them, separated by commas.
+pub(in crate::config) fn origins(text: &str) -> Outcome<Vec<String>> {
+    let remedy =
+        "write origins as browsers do, such as https://ui.example.com,http://a.example:8080";
+    let mut origins = Vec::new();
+    for entry in text.split(',').map(str::trim) {
+        let authority = entry
+            .strip_prefix("https://")
+            .or_else(|| entry.strip_prefix("http://"));
+        let named = authority.map(|authority| match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => port.parse::<u16>().map_or("", |_| host),
+            _ => authority,
+        });
+        if named.is_none_or(|named| host(named).is_err()) {
+            let entry = crate::config::report::shown(entry, false);
+            return wrong(format!("has {entry}, which is not an origin"), remedy);
+        }
+        origins.push(entry.to_ascii_lowercase());
+    }
+    if origins.len() > ORIGINS_MAX {
+        return wrong(format!("has more than {ORIGINS_MAX} origins"), remedy);
+    }
+    plain(origins)
 }
 
 /// A port; 0 lets the system choose.
@@ -72,7 +118,8 @@ pub(in crate::config) fn roles(text: &str) -> Outcome<Vec<String>> {
 /// `memory`, `embedded:PATH`.
 pub(in crate::config) fn store(text: &str) -> Outcome<Store> {
     let remedy = "write embedded:/a/lasting/path, or memory to keep nothing";
-    let (kind, rest) = text.trim().split_once(':').unwrap_or((text.trim(), ""));
+    let text = text.trim();
+    let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
     match (kind, rest) {
         ("memory", "") => plain(Store::Memory),
         ("embedded", "") => wrong("names no file", remedy),
@@ -93,11 +140,30 @@ mod tests {
     fn listening_addresses() {
         let shown = |text| listen(text).ok().map(|parsed| parsed.value.to_string());
         assert_eq!(shown("localhost:80").as_deref(), Some("localhost:80"));
+        assert_eq!(host("[::1]").unwrap().value, "::1");
+        assert!(host("a b").is_err() && host("a:1").is_err() && host("http://a").is_err());
         assert_eq!(shown(" [::1]:0 ").as_deref(), Some("[::1]:0"));
         for bad in [
             "", "80", ":80", "a:", "a:b", "a:+1", "a:70000", "a b:1", "[x]:1", "a:1:2",
         ] {
             assert_eq!(shown(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn origins_are_a_scheme_a_host_and_perhaps_a_port() {
+        let read = origins("https://UI.example.com, http://[::1]:80,http://[::1]").unwrap();
+        assert_eq!(read.value[0], "https://ui.example.com");
+        for bad in [
+            "",
+            "a.example",
+            "https://a/",
+            "https://a:x",
+            "ftp://a",
+            "https://",
+            "http://a,",
+        ] {
+            assert!(origins(bad).is_err(), "{bad}");
         }
     }
 

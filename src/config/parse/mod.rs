@@ -8,7 +8,7 @@ mod number;
 mod text;
 mod units;
 
-pub(super) use address::{listen, port, roles, store};
+pub(super) use address::{host, listen, origins, port, roles, store};
 pub(super) use constraint::constraints;
 pub(super) use container::{
     Mode, Runtime, mode, parameters, port_mappings, runtime, uri, uris, volumes,

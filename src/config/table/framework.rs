@@ -85,7 +85,7 @@ variables! { Framework, Framework in
         note: "A text that is not a number was read as 0, which stops every task; it is refused now. With 0, no `TASK0_…` is needed.",
         since: Variable::ORIGINAL,
     }
-    HOST: String = parse::line, {
+    HOST: String = parse::host, {
         default: Some("127.0.0.1"),
         help: "Name or address of the scheduler's own host: the HTTP server binds to it, Mesos shows it, and `TASK#_NOCOLOCATION` avoids it. Marathon sets it.",
         note: "The original needs it; for use by hand there is a default.",
@@ -186,23 +186,42 @@ variables! { Framework, Framework in
     }
     HTTP_BODY_MAX: usize = |text| parse::size_in(text, 1 << 10, 1 << 30), {
         kind: Kind::Size,
-        default: Some("1MiB"),
+        default: Some("64KiB"),
         help: "Largest body of a request; a larger one is answered with 413.",
     }
     HTTP_CONNECTIONS_MAX: usize = |text| parse::integer_in(text, 1, 1_000_000), {
         kind: Kind::Integer,
-        default: Some("1000"),
+        default: Some("4096"),
         help: "Most connections at once; further ones wait.",
     }
     HTTP_EVENT_STREAMS_MAX: usize = |text| parse::integer_in(text, 0, 100_000), {
         kind: Kind::Integer,
-        default: Some("200"),
+        // Each holds a connection and a little memory; a team has tens of open dashboards.
+        default: Some("256"),
         help: "Most event streams at once; further ones are answered with 503.",
     }
     HTTP_REQUEST_TIMEOUT: Duration = |text| parse::duration_in(text, SECOND, HOUR), {
         kind: Kind::Duration,
         default: Some("10s"),
         help: "Longest time from the first byte of a request to the end of its head.",
+    }
+    HTTP_ALLOWED_ORIGINS: Vec<String> = parse::origins, {
+        kind: Kind::List,
+        help: "Origins besides the server's own whose pages may change something: `https://ui.example.com`. For proxies that rewrite `Host`.",
+    }
+    HEALTH_TIMEOUT: Duration = |text| parse::duration_in(text, SECOND, DAY), {
+        kind: Kind::Duration,
+        default: Some("60s"),
+        help: "`/health` says OK while the master was heard of within this time.",
+        note: "Always 60 seconds in the original.",
+    }
+    TEMPLATES_DIR: PathBuf = path, {
+        kind: Kind::Path,
+        help: "Files in this directory replace the built-in templates of the same names.",
+    }
+    STATIC_DIR: PathBuf = path, {
+        kind: Kind::Path,
+        help: "Files in this directory replace the built-in static files of the same names, or are added to them.",
     }
 
     section Logging;
