@@ -59,7 +59,7 @@ fn a_replacement_that_does_not_become_ready_is_given_up_and_the_old_task_stays()
     let mut bench = Bench::new(vec![web]);
     let old = bench.run_all().remove("web-1").unwrap();
     bench
-        .command(Command::Restart { task: old.clone() })
+        .command(Command::Restart { task: old })
         .unwrap();
     bench.revived();
     let host = agent("b", &[]);
