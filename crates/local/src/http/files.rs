@@ -1,0 +1,239 @@
+//! `/files/*` of an agent: browse, read and download what is in the sandboxes
+//! (Mesos `src/files/files.cpp`).
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use actix_web::web::{Data, Query};
+use actix_web::{HttpRequest, HttpResponse};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::{Site, not_found, text};
+use crate::options::TaskMode;
+use crate::state::{AgentKey, Reply};
+
+/// Bytes of one `/files/read` answer at most.
+const READ_MAX: u64 = 64 << 10;
+
+#[derive(Deserialize)]
+struct Asked {
+    path: Option<String>,
+    offset: Option<String>,
+    length: Option<String>,
+}
+
+pub(super) fn handle(
+    site: &Data<Site>,
+    agent: AgentKey,
+    request: &HttpRequest,
+    what: &str,
+) -> HttpResponse {
+    let Ok(Query(asked)) = Query::<Asked>::from_query(request.query_string()) else {
+        return text(&Reply::bad("Failed to parse the query.\n"));
+    };
+    let Some(path) = asked.path.as_deref().filter(|p| !p.is_empty()) else {
+        return text(&Reply::bad("Expecting 'path=value' in query.\n"));
+    };
+    let found = match locate(site, agent, path) {
+        Some(found) => found,
+        None => return HttpResponse::NotFound().finish(),
+    };
+    match what {
+        "browse" => browse(path, &found),
+        "read" => read(&found, asked.offset.as_deref(), asked.length.as_deref()),
+        "download" => download(&found),
+        _ => not_found(),
+    }
+}
+
+/// The file that a real or virtual path means, if it is inside a run of an executor.
+fn locate(site: &Data<Site>, agent: AgentKey, path: &str) -> Option<PathBuf> {
+    let TaskMode::Real { work_dir } = &site.options.mode else {
+        return None;
+    };
+    let id = site.hub.turn(|s| s.agents[agent.index()].id.clone());
+    let root = fs::canonicalize(work_dir).ok()?.join("slaves").join(id);
+    let asked = if let Some(relative) = path.strip_prefix("/frameworks/") {
+        root.join("frameworks").join(relative)
+    } else {
+        Path::new(path).to_path_buf()
+    };
+    let found = fs::canonicalize(asked).ok()?;
+    // frameworks/<id>/executors/<id>/runs/<id>
+    let inside: Vec<_> = found.strip_prefix(&root).ok()?.components().collect();
+    let named = |i: usize, name: &str| inside.get(i).is_some_and(|c| c.as_os_str() == name);
+    (inside.len() >= 6 && named(0, "frameworks") && named(2, "executors") && named(4, "runs"))
+        .then_some(found)
+}
+
+fn failed(error: &io::Error) -> HttpResponse {
+    text(&Reply::new(
+        500,
+        format!("Failed to read the file: {error}.\n"),
+    ))
+}
+
+fn browse(asked: &str, found: &Path) -> HttpResponse {
+    if !found.is_dir() {
+        return HttpResponse::Ok().json(json!([]));
+    }
+    let entries = match fs::read_dir(found) {
+        Ok(entries) => entries,
+        Err(error) => return failed(&error),
+    };
+    let mut list: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let meta = entry.metadata().ok()?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            #[allow(clippy::cast_precision_loss)]
+            let mtime = meta.mtime() as f64;
+            let path = format!("{}/{name}", asked.trim_end_matches('/'));
+            Some((
+                path.clone(),
+                json!({
+                    "path": path,
+                    "nlink": meta.nlink(),
+                    "size": meta.size(),
+                    "mtime": mtime,
+                    "mode": mode_text(&meta),
+                    "uid": meta.uid().to_string(),
+                    "gid": meta.gid().to_string(),
+                }),
+            ))
+        })
+        .collect();
+    list.sort_by(|a, b| a.0.cmp(&b.0));
+    HttpResponse::Ok().json(list.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>())
+}
+
+/// The mode as `ls -l` writes it.
+fn mode_text(meta: &fs::Metadata) -> String {
+    let mode = meta.permissions().mode();
+    let kind = if meta.is_dir() {
+        'd'
+    } else if meta.file_type().is_symlink() {
+        'l'
+    } else {
+        '-'
+    };
+    let bits = (0..9).map(|i| {
+        if mode & (0o400 >> i) == 0 {
+            '-'
+        } else {
+            ['r', 'w', 'x'][i % 3]
+        }
+    });
+    std::iter::once(kind).chain(bits).collect()
+}
+
+fn read(found: &Path, offset: Option<&str>, length: Option<&str>) -> HttpResponse {
+    let number = |text: Option<&str>, name: &str| -> Result<Option<i64>, Reply> {
+        text.map(|text| text.parse::<i64>().map_err(|_| not_a_number(name, text)))
+            .transpose()
+    };
+    let (offset, length) = match (number(offset, "offset"), number(length, "length")) {
+        (Ok(offset), Ok(length)) => (offset, length),
+        (Err(reply), _) | (_, Err(reply)) => return text(&reply),
+    };
+    if found.is_dir() {
+        return text(&Reply::bad("Cannot read from a directory.\n"));
+    }
+    if offset.is_some_and(|o| o < -1) {
+        return text(&Reply::bad("Negative offset provided.\n"));
+    }
+    if length.is_some_and(|l| l < -1) {
+        return text(&Reply::bad("Negative length provided.\n"));
+    }
+    let result = File::open(found).and_then(|mut file| {
+        let size = file.metadata()?.len();
+        let Some(offset) = offset.and_then(|o| u64::try_from(o).ok()) else {
+            return Ok((size, Vec::new()));
+        };
+        let length = length
+            .and_then(|l| u64::try_from(l).ok())
+            .unwrap_or(READ_MAX)
+            .min(READ_MAX);
+        let mut data = Vec::new();
+        file.seek(SeekFrom::Start(offset))?;
+        file.take(length).read_to_end(&mut data)?;
+        Ok((offset, data))
+    });
+    match result {
+        Ok((offset, data)) => HttpResponse::Ok()
+            .content_type("application/json")
+            .body(read_body(offset, &data)),
+        Err(error) => failed(&error),
+    }
+}
+
+fn not_a_number(name: &str, found: &str) -> Reply {
+    Reply::bad(format!(
+        "Failed to parse {name}: Failed to convert '{found}' to number.\n"
+    ))
+}
+
+/// The bytes stand in the JSON text as they are: a UTF-8 sequence that was cut stays cut, so
+/// that offsets count bytes for the client too.
+fn read_body(offset: u64, data: &[u8]) -> Vec<u8> {
+    let mut out = b"{\"data\":\"".to_vec();
+    for &byte in data {
+        match byte {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0x00..=0x1f => out.extend_from_slice(format!("\\u{byte:04x}").as_bytes()),
+            _ => out.push(byte),
+        }
+    }
+    out.extend_from_slice(format!("\",\"offset\":{offset}}}").as_bytes());
+    out
+}
+
+fn download(found: &Path) -> HttpResponse {
+    if found.is_dir() {
+        return text(&Reply::bad("Cannot download a directory.\n"));
+    }
+    let file = match File::open(found) {
+        Ok(file) => file,
+        Err(error) => return failed(&error),
+    };
+    let name = found
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .replace('"', "");
+    let chunks = futures_util::stream::unfold(Some(file), |file| async move {
+        let mut file = file?;
+        let mut chunk = vec![0; 256 << 10];
+        match file.read(&mut chunk) {
+            Ok(0) => None,
+            Ok(n) => {
+                chunk.truncate(n);
+                Some((Ok(actix_web::web::Bytes::from(chunk)), Some(file)))
+            }
+            Err(error) => Some((Err(error), None)),
+        }
+    });
+    HttpResponse::Ok()
+        .content_type("application/octet-stream")
+        .insert_header((
+            "Content-Disposition",
+            format!("attachment; filename=\"{name}\""),
+        ))
+        .streaming(chunks)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_cut_character_stays_cut() {
+        let body = super::read_body(7, &"a\"ü".as_bytes()[..3]);
+        assert_eq!(body, b"{\"data\":\"a\\\"\xc3\",\"offset\":7}");
+    }
+}
