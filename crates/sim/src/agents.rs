@@ -1,0 +1,686 @@
+//! Agents: tasks and their lives, updates until they are acknowledged; loss and return.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use gantry_core::{
+    AgentAddress, AgentId, Amount, MesosEvent, Reservation, Reservations, Scalar, TaskId, TaskState,
+};
+
+use crate::{
+    bundle::Bundle,
+    master::MasterTask,
+    plan::{Behaviour, PORTS_FROM},
+    world::{Event, World},
+};
+
+/// First wait before an update is sent again; it doubles up to the second number.
+const REPEAT: (u64, u64) = (10_000, 160_000);
+
+/// An agent with its machine.
+#[derive(Debug)]
+pub(crate) struct Agent {
+    pub(crate) address: Arc<AgentAddress>,
+    pub(crate) host: u64,
+    pub(crate) total: Bundle,
+    /// The machine runs.
+    pub(crate) up: bool,
+    /// Agent and master do not hear each other.
+    pub(crate) cut: bool,
+    /// It will never be back under this id.
+    pub(crate) retired: bool,
+    /// What the master thinks of it.
+    pub(crate) standing: Standing,
+    /// Counts registrations; messages of an older one are void.
+    pub(crate) session: u64,
+    /// Counts silences; the time-out of an older one is void.
+    silence: u64,
+    /// When the last message of the master arrives: they do not overtake one another.
+    pub(crate) arrives_at: u64,
+    pub(crate) tasks: BTreeMap<TaskId, AgentTask>,
+}
+
+/// What the master thinks of an agent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    Registered,
+    /// Its connection broke; it has some time to be back.
+    Disconnected,
+    /// In the registry, but not heard of since the failover of the master.
+    Recovered,
+    Unreachable,
+    /// Marked as gone by an operator.
+    Gone,
+    /// Another agent has its address now.
+    Removed,
+}
+
+/// A task on its agent, until its end is acknowledged.
+#[derive(Debug)]
+pub(crate) struct AgentTask {
+    /// In truth.
+    pub(crate) alive: bool,
+    pub(crate) state: TaskState,
+    pub(crate) healthy: Option<bool>,
+    behaviour: Behaviour,
+    checked: bool,
+    killing: bool,
+    /// Its machine died; the agent will say so when it is back.
+    lost: bool,
+    /// The master once said that it has ended or cannot be reached, while it was alive: a second
+    /// copy may have been started by right.
+    pub(crate) excused: bool,
+    pub(crate) updates: VecDeque<Update>,
+    attempt: u32,
+}
+
+/// An update on its way, the same each time it is sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Update {
+    pub(crate) uuid: [u8; 16],
+    pub(crate) state: TaskState,
+    pub(crate) healthy: Option<bool>,
+    pub(crate) reason: Option<&'static str>,
+}
+
+/// What a task does next.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Stage {
+    Starting,
+    Running,
+    Healthy(bool),
+    /// Becomes the other of healthy and unhealthy.
+    Flips,
+    /// Ends by itself, unless its kind stays alive once the faults are over.
+    Ends(TaskState, Option<&'static str>),
+    Killed,
+}
+
+impl World {
+    // === Coming and going ===
+
+    pub(crate) fn join(&mut self, host: u64) {
+        let number = self.agents.len() + 1;
+        let mut attributes = vec![("rack".to_owned(), format!("r{}", host % 3 + 1))];
+        if host.is_multiple_of(2) {
+            attributes.push(("ssd".to_owned(), "yes".to_owned()));
+        }
+        let address = Arc::new(AgentAddress {
+            id: AgentId::new(format!("agent-{number}")),
+            hostname: format!("node-{host}"),
+            ip: format!("10.0.0.{host}"),
+            port: 5051,
+            attributes,
+        });
+        self.note(|| format!("{} joins as {}", address.hostname, address.id));
+        for old in 0..self.agents.len() {
+            let agent = &self.agents[old];
+            let replaced = agent.host == host
+                && matches!(
+                    agent.standing,
+                    Standing::Registered | Standing::Disconnected
+                );
+            if replaced && self.master.up {
+                self.drop_agent(
+                    old,
+                    Standing::Removed,
+                    TaskState::Lost,
+                    "REASON_AGENT_REMOVED",
+                );
+            }
+        }
+        let total = self.resources(host);
+        let agent = self.agents.len();
+        self.agents.push(Agent {
+            address,
+            host,
+            total,
+            up: true,
+            cut: false,
+            retired: false,
+            standing: Standing::Removed,
+            session: 0,
+            silence: 0,
+            arrives_at: 0,
+            tasks: BTreeMap::new(),
+        });
+        // What the registry never heard of is as good as disconnected.
+        self.agents[agent].standing = Standing::Disconnected;
+        self.after(0, Event::Register { agent });
+    }
+
+    fn resources(&mut self, host: u64) -> Bundle {
+        let reserved = |dynamic| {
+            Arc::new(Reservations(vec![Reservation {
+                dynamic,
+                role: "sim".to_owned(),
+                principal: dynamic.then(|| "owner".to_owned()),
+                labels: Vec::new(),
+            }]))
+        };
+        let mut kinds = vec![Arc::new(Reservations::default())];
+        if host.is_multiple_of(3) {
+            kinds.push(reserved(false));
+        }
+        if host.is_multiple_of(4) {
+            kinds.push(reserved(true));
+        }
+        let (cpus, mem) = if self.plan.ample {
+            (150_000, 40_000)
+        } else {
+            (self.dice.between(5, 30) * 100, self.dice.between(100, 800))
+        };
+        let parts = kinds.len() as u64;
+        let mut total = Bundle::default();
+        for (index, kind) in kinds.iter().enumerate() {
+            let cpus = Amount::from_thousandths(cpus / parts);
+            total.add_scalar(kind, Scalar::Cpus, cpus);
+            total.add_scalar(kind, Scalar::Mem, Amount::from_units(mem / parts));
+            for port in (0..120_u16).filter(|port| *port as usize % kinds.len() == index) {
+                // A fresh bundle holds no port yet.
+                let _ = total.add_port(kind, PORTS_FROM + port);
+            }
+        }
+        total
+    }
+
+    /// The agent says who it is and what it runs.
+    pub(crate) fn register(&mut self, agent: usize) {
+        let current = &mut self.agents[agent];
+        if !self.master.up || !current.up || current.cut {
+            return;
+        }
+        let before = current.standing;
+        if matches!(before, Standing::Gone | Standing::Removed) {
+            return self.shut_down(agent);
+        }
+        current.standing = Standing::Registered;
+        current.session += 1;
+        current.silence += 1;
+        let id = current.address.id.clone();
+        self.note(|| format!("{id} registers, was {before:?}"));
+        let unknown: Vec<_> = self
+            .master
+            .tasks
+            .iter()
+            .filter(|(task, known)| {
+                known.agent == agent && !self.agents[agent].tasks.contains_key(*task)
+            })
+            .map(|(task, _)| task.clone())
+            .collect();
+        for task in unknown {
+            let mut dropped = AgentTask::new(Behaviour::Steady, false);
+            dropped.alive = false;
+            self.agents[agent].tasks.insert(task.clone(), dropped);
+            self.push_update(
+                agent,
+                &task,
+                TaskState::Dropped,
+                Some("REASON_RECONCILIATION"),
+            );
+        }
+        for (task, known) in &self.agents[agent].tasks {
+            let bundle = || self.memory.bundle_of(task);
+            let forwarded = known.updates.front().map_or(known.state, |head| head.state);
+            self.master
+                .tasks
+                .entry(task.clone())
+                .or_insert_with(|| MasterTask {
+                    agent,
+                    forwarded,
+                    healthy: known.healthy,
+                    latest: known.state,
+                    bundle: bundle(),
+                    kill_wanted: false,
+                });
+        }
+        let tasks: Vec<_> = self.agents[agent].tasks.keys().cloned().collect();
+        for task in tasks {
+            let state = self.agents[agent].tasks[&task].state;
+            let healthy = self.agents[agent].tasks[&task].healthy;
+            if before == Standing::Unreachable && !state.is_terminal() {
+                let reason = "REASON_AGENT_REREGISTERED";
+                self.tell_own(task.clone(), Some(id.clone()), state, healthy, reason);
+            }
+            let known = self.master.tasks.get_mut(&task);
+            if known.is_some_and(|known| std::mem::take(&mut known.kill_wanted)) {
+                self.send_kill(agent, task);
+            }
+        }
+        self.resend_updates(agent);
+        self.allocate_now();
+    }
+
+    /// Agent and master lose each other; the master may notice at once or wait for an answer.
+    pub(crate) fn lose(&mut self, agent: usize, noticed: bool) {
+        let current = &mut self.agents[agent];
+        if current.standing != Standing::Registered {
+            return;
+        }
+        if noticed {
+            current.standing = Standing::Disconnected;
+            current.session += 1;
+            self.rescind_all_of(agent);
+        }
+        self.expect_agent(agent);
+    }
+
+    /// The agent has some time to be back.
+    pub(crate) fn expect_agent(&mut self, agent: usize) {
+        self.agents[agent].silence += 1;
+        let silence = self.agents[agent].silence;
+        let patience = self.dice.between(15_000, 80_000);
+        self.after(patience, Event::AgentTimeout { agent, silence });
+    }
+
+    pub(crate) fn agent_timeout(&mut self, agent: usize, silence: u64) {
+        let current = &self.agents[agent];
+        let awaited = matches!(
+            current.standing,
+            Standing::Registered | Standing::Disconnected | Standing::Recovered
+        );
+        if silence != current.silence || !awaited || !self.master.up {
+            return;
+        }
+        let reason = "REASON_AGENT_REMOVED";
+        self.drop_agent(agent, Standing::Unreachable, TaskState::Unreachable, reason);
+    }
+
+    /// The master gives an agent up: updates for its tasks, then RESCIND, then FAILURE.
+    pub(crate) fn drop_agent(
+        &mut self,
+        agent: usize,
+        standing: Standing,
+        state: TaskState,
+        reason: &str,
+    ) {
+        let id = self.agents[agent].address.id.clone();
+        self.note(|| format!("{id} is {standing:?} now"));
+        let mut known: Vec<_> = Vec::new();
+        self.master.tasks.retain(|task, entry| {
+            if entry.agent == agent {
+                known.push((task.clone(), entry.latest));
+            }
+            entry.agent != agent
+        });
+        for (task, latest) in known {
+            if !latest.is_terminal() {
+                self.tell_own(task, Some(id.clone()), state, None, reason);
+            }
+        }
+        self.rescind_all_of(agent);
+        self.say(MesosEvent::AgentRemoved(id));
+        self.forget_filters(Some(agent));
+        self.agents[agent].standing = standing;
+        self.agents[agent].session += 1;
+        self.agents[agent].silence += 1;
+    }
+
+    /// The machine dies; what ran on it is dead.
+    pub(crate) fn machine_dies(&mut self, agent: usize) {
+        let current = &mut self.agents[agent];
+        current.up = false;
+        for task in current.tasks.values_mut() {
+            task.lost |= task.alive;
+            task.alive = false;
+        }
+        self.lose(agent, true);
+    }
+
+    /// The agent is told that it is not wanted any more.
+    pub(crate) fn shut_down(&mut self, agent: usize) {
+        let current = &mut self.agents[agent];
+        current.up = false;
+        current.retired = true;
+        current.tasks.clear();
+    }
+
+    pub(crate) fn heal(&mut self, agent: usize) {
+        let current = &mut self.agents[agent];
+        if current.retired || (current.up && !current.cut) {
+            return;
+        }
+        current.up = true;
+        current.cut = false;
+        let lost: Vec<_> = current
+            .tasks
+            .iter_mut()
+            .filter_map(|(id, task)| std::mem::take(&mut task.lost).then(|| id.clone()))
+            .collect();
+        let id = current.address.id.clone();
+        self.note(|| format!("{id} is back"));
+        for task in lost {
+            let reason = Some("REASON_EXECUTOR_TERMINATED");
+            self.push_update(agent, &task, TaskState::Failed, reason);
+        }
+        let delay = self.dice.around(200);
+        self.after(delay, Event::Register { agent });
+    }
+
+    // === Tasks ===
+
+    pub(crate) fn agent_launches(&mut self, agent: usize, session: u64, task: TaskId) {
+        if !self.hears(agent, session) {
+            return;
+        }
+        let Some(index) = self.type_of(&task) else {
+            return self.violate(format!("{task} is launched, which belongs to no type"));
+        };
+        let plan = &self.plan.types[index];
+        let behaviour = plan.behaviour;
+        let checked = plan.spec.template.health_check.is_some();
+        let alive = AgentTask::new(behaviour, checked);
+        self.agents[agent].tasks.insert(task.clone(), alive);
+        self.check_truth();
+        let dropped = self.fails(self.plan.rates.launch_fails);
+        let (delay, stage) = if dropped {
+            let (state, reason) = *self
+                .dice
+                .pick(&[
+                    (TaskState::Dropped, "REASON_EXECUTOR_TERMINATED"),
+                    (TaskState::Failed, "REASON_CONTAINER_LAUNCH_FAILED"),
+                    (TaskState::Failed, "REASON_EXECUTOR_REGISTRATION_TIMEOUT"),
+                ])
+                .unwrap_or(&(TaskState::Failed, "REASON_COMMAND_EXECUTOR_FAILED"));
+            (self.dice.around(500), Stage::Ends(state, Some(reason)))
+        } else if behaviour == Behaviour::NeverStarts {
+            if self.dice.chance(500) {
+                let reason = "REASON_CONTAINER_LAUNCH_FAILED";
+                (
+                    self.dice.around(3_000),
+                    Stage::Ends(TaskState::Failed, Some(reason)),
+                )
+            } else {
+                let reason = "REASON_EXECUTOR_REGISTRATION_TIMEOUT";
+                (60_000, Stage::Ends(TaskState::Failed, Some(reason)))
+            }
+        } else {
+            (self.start_time(), Stage::Starting)
+        };
+        self.after(delay, Event::Life { agent, task, stage });
+    }
+
+    fn start_time(&mut self) -> u64 {
+        let mean = if self.fails(100) { 20_000 } else { 600 };
+        self.dice.around(mean)
+    }
+
+    /// The type of a task, by the name in its id.
+    pub(crate) fn type_of(&self, task: &TaskId) -> Option<usize> {
+        let parts = task.parts(&self.plan.settings.framework)?;
+        self.plan
+            .types
+            .iter()
+            .position(|plan| plan.spec.name.in_task_ids() == parts.workload)
+    }
+
+    pub(crate) fn task_lives(&mut self, agent: usize, task: &TaskId, stage: Stage) {
+        let Some(current) = self.agents[agent].tasks.get_mut(task) else {
+            return;
+        };
+        if !current.alive {
+            return;
+        }
+        let behaviour = current.behaviour;
+        let next = match stage {
+            Stage::Starting => {
+                self.push_update(agent, task, TaskState::Starting, None);
+                vec![(self.start_time(), Stage::Running)]
+            }
+            Stage::Running if current.killing => return,
+            Stage::Running => {
+                let checked = current.checked;
+                self.push_update(agent, task, TaskState::Running, None);
+                self.next_of_running(behaviour, checked)
+            }
+            Stage::Healthy(healthy) => {
+                if current.state == TaskState::Running && current.healthy != Some(healthy) {
+                    current.healthy = Some(healthy);
+                    let reason = Some("REASON_TASK_HEALTH_CHECK_STATUS_UPDATED");
+                    self.push_update(agent, task, TaskState::Running, reason);
+                }
+                return;
+            }
+            Stage::Flips => {
+                let healthy = current.healthy != Some(true) || self.settled;
+                let mut next = vec![(0, Stage::Healthy(healthy))];
+                if !self.settled {
+                    next.push((self.dice.around(15_000), Stage::Flips));
+                    if !healthy && self.dice.chance(200) {
+                        // Mesos kills what is unhealthy for too long.
+                        next.push((200, Stage::Ends(TaskState::Killed, None)));
+                    }
+                }
+                next
+            }
+            Stage::Ends(..)
+                if self.settled && behaviour.can_run() && current.state == TaskState::Running =>
+            {
+                return;
+            }
+            Stage::Ends(state, reason) => {
+                self.push_update(agent, task, state, reason);
+                return;
+            }
+            Stage::Killed => {
+                self.push_update(agent, task, TaskState::Killed, None);
+                return;
+            }
+        };
+        for (delay, stage) in next {
+            let task = task.clone();
+            self.after(delay, Event::Life { agent, task, stage });
+        }
+    }
+
+    fn next_of_running(&mut self, behaviour: Behaviour, checked: bool) -> Vec<(u64, Stage)> {
+        let mut next = match behaviour {
+            Behaviour::Steady | Behaviour::NeverStarts => Vec::new(),
+            Behaviour::Ends => {
+                let state = *self
+                    .dice
+                    .pick(&[TaskState::Failed, TaskState::Finished])
+                    .unwrap_or(&TaskState::Failed);
+                let reason = Some("REASON_COMMAND_EXECUTOR_FAILED");
+                vec![(self.dice.around(60_000), Stage::Ends(state, reason))]
+            }
+            Behaviour::CrashLoop => {
+                let end = Stage::Ends(TaskState::Failed, Some("REASON_COMMAND_EXECUTOR_FAILED"));
+                vec![(self.dice.around(4_000), end)]
+            }
+            Behaviour::Flaps => vec![(self.dice.around(15_000), Stage::Flips)],
+            Behaviour::Sick => vec![
+                (2_000, Stage::Healthy(false)),
+                (
+                    self.dice.around(20_000),
+                    Stage::Ends(TaskState::Killed, None),
+                ),
+            ],
+        };
+        if checked && behaviour != Behaviour::Sick {
+            next.push((self.dice.around(1_000), Stage::Healthy(true)));
+        }
+        next
+    }
+
+    pub(crate) fn agent_kills(&mut self, agent: usize, session: u64, task: &TaskId) {
+        // Lost when the executor is not connected at that moment.
+        if !self.hears(agent, session) || self.fails(100) {
+            return;
+        }
+        let Some(current) = self.agents[agent].tasks.get_mut(task) else {
+            return;
+        };
+        if !current.alive || std::mem::replace(&mut current.killing, true) {
+            return;
+        }
+        if current.state == TaskState::Running {
+            self.push_update(agent, task, TaskState::Killing, None);
+        }
+        let mean = if self.fails(50) { 12_000 } else { 1_000 };
+        let delay = self.dice.around(mean);
+        let (task, stage) = (task.clone(), Stage::Killed);
+        self.after(delay, Event::Life { agent, task, stage });
+    }
+
+    // === Updates ===
+
+    /// The task changes, and the agent will say so until it is acknowledged.
+    fn push_update(
+        &mut self,
+        agent: usize,
+        task: &TaskId,
+        state: TaskState,
+        reason: Option<&'static str>,
+    ) {
+        let bits = u128::from(self.dice.bits()) << 64 | u128::from(self.dice.bits());
+        let id = self.agents[agent].address.id.clone();
+        self.note(|| format!("{task} on {id} is {state:?}"));
+        let Some(current) = self.agents[agent].tasks.get_mut(task) else {
+            return;
+        };
+        current.state = state;
+        current.alive &= !state.is_terminal();
+        current.updates.push_back(Update {
+            uuid: bits.to_be_bytes(),
+            state,
+            healthy: current.healthy,
+            reason,
+        });
+        if current.updates.len() == 1 {
+            self.send_head(agent, task);
+        }
+    }
+
+    /// Sends the oldest update that is not acknowledged, and will look again later.
+    fn send_head(&mut self, agent: usize, task: &TaskId) {
+        let Some(current) = self.agents[agent].tasks.get_mut(task) else {
+            return;
+        };
+        let Some(update) = current.updates.front().cloned() else {
+            return;
+        };
+        current.attempt += 1;
+        let attempt = current.attempt;
+        let wait = (REPEAT.0 << (attempt - 1).min(10)).min(REPEAT.1);
+        let uuid = update.uuid;
+        let repeat = Event::Repeat {
+            agent,
+            task: task.clone(),
+            uuid,
+            attempt,
+        };
+        self.after(wait, repeat);
+        if !self.agents[agent].up || self.agents[agent].cut {
+            return;
+        }
+        if self.fails(self.plan.rates.update_repeated) {
+            let delay = self.dice.around(8_000);
+            let straggler = Event::Update {
+                agent,
+                session: None,
+                task: task.clone(),
+                update: update.clone(),
+            };
+            self.after(delay, straggler);
+        }
+        if self.fails(self.plan.rates.update_lost) {
+            return;
+        }
+        let delay = self.latency();
+        let session = Some(self.agents[agent].session);
+        let task = task.clone();
+        self.after(
+            delay,
+            Event::Update {
+                agent,
+                session,
+                task,
+                update,
+            },
+        );
+    }
+
+    pub(crate) fn repeat_update(
+        &mut self,
+        agent: usize,
+        task: &TaskId,
+        uuid: [u8; 16],
+        attempt: u32,
+    ) {
+        let due = self.agents[agent].tasks.get(task).is_some_and(|current| {
+            current.attempt == attempt
+                && current
+                    .updates
+                    .front()
+                    .is_some_and(|head| head.uuid == uuid)
+        });
+        if due {
+            self.send_head(agent, task);
+        }
+    }
+
+    /// All that is not acknowledged is sent at once, and patience begins anew.
+    pub(crate) fn resend_updates(&mut self, agent: usize) {
+        let tasks: Vec<_> = self.agents[agent].tasks.keys().cloned().collect();
+        for task in tasks {
+            if let Some(current) = self.agents[agent].tasks.get_mut(&task) {
+                current.attempt = 0;
+            }
+            self.send_head(agent, &task);
+        }
+    }
+
+    pub(crate) fn agent_acknowledged(
+        &mut self,
+        agent: usize,
+        session: u64,
+        task: &TaskId,
+        uuid: [u8; 16],
+    ) {
+        if !self.hears(agent, session) {
+            return;
+        }
+        let Some(current) = self.agents[agent].tasks.get_mut(task) else {
+            return;
+        };
+        if current.updates.front().is_none_or(|head| head.uuid != uuid) {
+            return;
+        }
+        let over = current
+            .updates
+            .pop_front()
+            .is_some_and(|head| head.state.is_terminal());
+        current.attempt = 0;
+        if over {
+            self.agents[agent].tasks.remove(task);
+        } else {
+            self.send_head(agent, task);
+        }
+    }
+
+    /// Whether a message of the master of this session reaches the agent.
+    fn hears(&self, agent: usize, session: u64) -> bool {
+        let agent = &self.agents[agent];
+        agent.up && !agent.cut && agent.session == session
+    }
+}
+
+impl AgentTask {
+    fn new(behaviour: Behaviour, checked: bool) -> Self {
+        Self {
+            alive: true,
+            state: TaskState::Staging,
+            healthy: None,
+            behaviour,
+            checked,
+            killing: false,
+            lost: false,
+            excused: false,
+            updates: VecDeque::new(),
+            attempt: 0,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What must be in the end, some time after the faults have stopped.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gantry_core::{AgentAddress, Operator, TaskId, TaskState, View, Workload};
+
+use crate::{agents::Standing, plan::TypePlan, world::World};
+
+impl World {
+    pub(crate) fn check_liveness(&mut self) {
+        if let Err(violation) = self.liveness() {
+            self.violate(format!("in the end, {violation}"));
+        }
+    }
+
+    fn liveness(&self) -> Result<(), String> {
+        let Some(scheduler) = &self.driver.scheduler else {
+            return Err("the scheduler is down".to_owned());
+        };
+        let view = scheduler.view();
+        if !view.framework.subscribed {
+            return Err("there is no subscription".to_owned());
+        }
+        if view.framework.unconfirmed > 0 {
+            return Err(format!(
+                "{} tasks are unconfirmed",
+                view.framework.unconfirmed
+            ));
+        }
+        if let Some(deployment) = view
+            .deployments
+            .iter()
+            .find(|deployment| !deployment.status.is_over())
+        {
+            return Err(format!("a deployment is not over: {deployment:?}"));
+        }
+        if let Some((id, _)) = self.driver.held.iter().next()
+            && self.now > self.driver.held[id] + 10_000
+        {
+            return Err(format!("{id} has not been answered"));
+        }
+        self.check_living(&view)?;
+        for plan in &self.plan.types {
+            self.check_type(&view, plan)?;
+        }
+        Ok(())
+    }
+
+    /// What lives is known, and the other way round.
+    fn check_living(&self, view: &View) -> Result<(), String> {
+        let framework = &self.plan.settings.framework;
+        let known: BTreeMap<TaskId, TaskState> = view
+            .workloads
+            .iter()
+            .flat_map(|workload| {
+                workload
+                    .tasks()
+                    .map(|(number, task)| (workload.task_id(framework, number, task), task.state))
+            })
+            .collect();
+        let living: BTreeMap<&TaskId, TaskState> = self
+            .agents
+            .iter()
+            .flat_map(|agent| &agent.tasks)
+            .filter(|(_, task)| task.alive)
+            .map(|(id, task)| (id, task.state))
+            .collect();
+        for (id, state) in &living {
+            if view.unknown_tasks.contains_key(id) {
+                continue;
+            }
+            match known.get(id) {
+                Some(known) if known == state => {}
+                // It may be about to change.
+                Some(_) if !self.is_quiet(id) => {}
+                other => return Err(format!("{id} is {state:?} but known as {other:?}")),
+            }
+        }
+        for (id, state) in &known {
+            let lives = living.contains_key(id);
+            if !lives && *state != TaskState::Unreachable && self.is_quiet(id) {
+                return Err(format!("{id} is known as {state:?} but does not live"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a task is of a type that has come to rest.
+    fn is_quiet(&self, task: &TaskId) -> bool {
+        self.type_of(task)
+            .is_none_or(|index| self.plan.types[index].behaviour.can_run())
+    }
+
+    fn check_type(&self, view: &View, plan: &TypePlan) -> Result<(), String> {
+        let name = plan.spec.name.as_str();
+        let Some(workload) = view.workload(name) else {
+            return self.check_gone(plan);
+        };
+        if workload.removed || !plan.behaviour.can_run() {
+            return Ok(());
+        }
+        let running = self.running(plan);
+        if running > workload.desired as usize {
+            return Err(format!(
+                "{running} tasks of {name} run, and not {}",
+                workload.desired
+            ));
+        }
+        let Some(feasible) = self.feasible(workload) else {
+            return Ok(());
+        };
+        let expected = feasible.min(workload.desired as usize);
+        if running != expected {
+            return Err(format!(
+                "{running} tasks of {name} run, and not {expected}: {:?}, funnel {:?}, waits for {:?}",
+                workload.counts, workload.funnel, workload.waits_for
+            ));
+        }
+        Ok(())
+    }
+
+    fn check_gone(&self, plan: &TypePlan) -> Result<(), String> {
+        let name = plan.spec.name.as_str();
+        match self.running(plan) {
+            0 => Ok(()),
+            running => Err(format!("{running} tasks of {name} run, which is gone")),
+        }
+    }
+
+    /// Tasks of a type that run, but for those that the scheduler shows as unknown.
+    fn running(&self, plan: &TypePlan) -> usize {
+        let unknown = self
+            .driver
+            .scheduler
+            .as_ref()
+            .map(|scheduler| scheduler.view().unknown_tasks)
+            .unwrap_or_default();
+        let name = plan.spec.name.in_task_ids();
+        self.agents
+            .iter()
+            .flat_map(|agent| &agent.tasks)
+            .filter(|(id, task)| {
+                task.alive
+                    && task.state == TaskState::Running
+                    && !unknown.contains_key(*id)
+                    && id
+                        .parts(&self.plan.settings.framework)
+                        .is_some_and(|parts| parts.workload == name)
+            })
+            .count()
+    }
+
+    /// How many tasks of a workload there is room for under its rules; `None` when that is not
+    /// easily told.
+    fn feasible(&self, workload: &Workload) -> Option<usize> {
+        let template = workload.template()?;
+        let placement = &template.placement;
+        let bound = !template.demand.fixed_ports.is_empty();
+        let ruled = bound || *placement != gantry_core::Placement::default();
+        // Tasks of agents that are lost for ever keep their place under a rule.
+        if !self.plan.ample || (ruled && workload.counts.unreachable > 0) {
+            return None;
+        }
+        let mut agents: Vec<&AgentAddress> = self
+            .agents
+            .iter()
+            .filter(|agent| agent.up && agent.standing == Standing::Registered)
+            .map(|agent| &*agent.address)
+            .collect();
+        if placement.avoid_scheduler_host {
+            let hosts = &self.plan.settings.scheduler_hosts;
+            agents.retain(|agent| !hosts.contains(&agent.hostname));
+        }
+        let mut limit = usize::MAX;
+        for constraint in &placement.constraints {
+            let field = |agent: &&AgentAddress| agent.field(&constraint.field).map(str::to_owned);
+            match &constraint.operator {
+                Operator::Like(pattern) => {
+                    agents
+                        .retain(|agent| field(agent).is_some_and(|value| pattern.matches(&value)));
+                }
+                Operator::Unlike(pattern) => {
+                    agents
+                        .retain(|agent| field(agent).is_none_or(|value| !pattern.matches(&value)));
+                }
+                Operator::Is(wanted) => {
+                    agents.retain(|agent| field(agent).as_ref() == Some(wanted));
+                }
+                Operator::Unique | Operator::MaxPer(_) => {
+                    let values: BTreeSet<_> = agents.iter().filter_map(field).collect();
+                    let each = match constraint.operator {
+                        Operator::MaxPer(each) => each as usize,
+                        _ => 1,
+                    };
+                    limit = limit.min(values.len() * each);
+                }
+                Operator::Cluster(_) | Operator::GroupBy(_) if bound => return None,
+                Operator::Cluster(_) | Operator::GroupBy(_) => {}
+            }
+        }
+        if agents.is_empty() {
+            return Some(0);
+        }
+        if bound || placement.unique_hosts {
+            limit = limit.min(agents.len());
+        }
+        Some(limit)
+    }
+}
