@@ -1,2 +1,40 @@
-//! Chores of the project.
-fn main() {}
+//! Chores of the project: `cargo xtask test`, `bench`, `sim`, `fuzz`.
+
+use anyhow::{Result, bail};
+
+mod bench;
+mod commands;
+mod fuzz;
+mod system;
+mod test;
+
+const USAGE: &str = "\
+cargo xtask test                      install what the tests need and run all of them
+cargo xtask bench [core|launches|peer] measure, side by side where two things can be compared
+cargo xtask sim [--seeds N] [--from S] drive the scheduler through seeded faults
+cargo xtask fuzz [TARGET] [SECONDS]    fuzz the decoders (default: all, 60 s each)";
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (command, rest) = match arguments.split_first() {
+        Some((command, rest)) => (command.as_str(), rest),
+        None => ("help", &[][..]),
+    };
+    match command {
+        "test" => test::run(),
+        "bench" => bench::run(rest),
+        "sim" => commands::cargo(
+            &["run", "--release", "--package", "gantry-sim", "--"]
+                .iter()
+                .map(|word| (*word).to_owned())
+                .chain(rest.iter().cloned())
+                .collect::<Vec<_>>(),
+        ),
+        "fuzz" => fuzz::run(rest),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => bail!("there is no chore `{other}`\n{USAGE}"),
+    }
+}
