@@ -8,6 +8,7 @@ use std::{
 };
 
 use actix_web::dev::ServerHandle;
+use futures_util::FutureExt as _;
 use gantry_core::{Key, Record, Write};
 use gantry_store::{Embedded, Memory, Store, StoreError};
 use thiserror::Error;
@@ -29,6 +30,9 @@ const RESTART_DELAY: Duration = Duration::from_secs(1);
 /// What HTTP may take of the time of the shutdown: clients that keep a connection open without a
 /// request are not waited for any longer.
 const HTTP_DRAIN: Duration = Duration::from_secs(1);
+
+/// A signal that comes this soon after the first is the same one again.
+const ECHO: Duration = Duration::from_millis(300);
 
 /// What is decided at the start, apart from the configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -168,7 +172,7 @@ impl Service {
                 tracing::info!("stopped");
                 Ok(())
             }
-            name = signals.next() => {
+            name = signals.impatient() => {
                 tracing::warn!(signal = name, "stopping at once");
                 Ok(())
             }
@@ -232,6 +236,15 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
+    }
+
+    /// Waits for one that is meant to hasten the end. Supervisors often send the first one twice,
+    /// to the process and to its group.
+    async fn impatient(&mut self) -> &'static str {
+        tokio::time::sleep(ECHO).await;
+        while let Some(Some(())) = self.terminate.recv().now_or_never() {}
+        while let Some(Some(())) = self.interrupt.recv().now_or_never() {}
+        self.next().await
     }
 
     /// Waits for the next, and tells its name.

@@ -107,8 +107,14 @@ fn install(
         LogLevel::Silly => LevelFilter::DEBUG,
         level => LevelFilter::from_level(level.tracing().min(Level::WARN)),
     };
+    // What the client of the master tells is told again by the runtime, which knows what it means.
+    let client = match level {
+        LogLevel::Info => LevelFilter::WARN,
+        level => LevelFilter::from_level(level.tracing()),
+    };
     let filter = Targets::new()
         .with_target("gantry", level.tracing())
+        .with_target("gantry_mesos", client)
         .with_default(others);
     let layer = LogLayer {
         console: console.tracing(),
@@ -121,11 +127,7 @@ fn install(
         .with(layer.with_filter(filter))
         .try_init()
         .map_err(io::Error::other)?;
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        tracing::error!(%panic, "a fault in Gantry");
-        report(panic);
-    }));
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a fault in Gantry")));
     Ok(LogGuard {
         queue: Some(queue),
         thread: Some(thread),
