@@ -85,3 +85,41 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str) -> (bool, String) {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(&file, text).unwrap();
+        let options = CheckOptions {
+            env_file: Some(file.path().to_owned()),
+        };
+        let mut out = Vec::new();
+        let code = run(&options, &mut out).unwrap();
+        let good = format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS);
+        (good, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn a_file_is_judged_and_nothing_started() {
+        let definition = "FRAMEWORK_NAME=f\nSTORE=memory\nTASK_DEF_NUM=1\nTASK0_NAME=web\n\
+            TASK0_NUM_INSTANCES=3\nTASK0_CPUS=0.5\nTASK0_MEM=512\n";
+        let (good, out) = check(&format!("{definition}TASK0_IMAGE=alpine\n"));
+        assert!(
+            good && out.contains("web x 3: 0.5 cpus, 512 MB, 0 ports"),
+            "{out}"
+        );
+        let (good, out) = check(definition);
+        assert!(!good && out.contains("TASK0_IMAGE is not set"), "{out}");
+        let (good, out) = check("A=1\nnonsense\n");
+        assert!(!good && out.contains("line 2: is not NAME=value"), "{out}");
+        let missing = CheckOptions {
+            env_file: Some("/no/such/file".into()),
+        };
+        let mut out = Vec::new();
+        run(&missing, &mut out).unwrap();
+        assert!(String::from_utf8_lossy(&out).contains("cannot be read"));
+    }
+}

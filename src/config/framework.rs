@@ -55,9 +55,15 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Once> {
         })
     });
     let webui_url = reader.framework(&FRAMEWORK_WEBUI_URL).or_else(|| {
+        // In a container's own network PORT0 is the port outside, and LISTEN the one inside.
+        let outside = reader.is_set(&PORT0.about, 0);
         let reached = Address {
             host: host.clone()?,
-            port: listen.as_ref()?.port,
+            port: if outside {
+                port?
+            } else {
+                listen.as_ref()?.port
+            },
         };
         Some(format!("http://{reached}"))
     });

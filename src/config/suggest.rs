@@ -43,7 +43,7 @@ pub(super) fn names(variables: &dyn Variables, definitions: Option<u32>, report:
                 problem.variable == *likely && report.missing.contains(&problem.variable)
             });
             if let Some(missing) = missing {
-                missing.remedy = format!("{name} is set: is this meant? {}", missing.remedy);
+                missing.remedy = format!("rename {name}, if that is it; else {}", missing.remedy);
             }
         }
         report.warnings.push(Problem {

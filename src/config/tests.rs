@@ -115,6 +115,10 @@ fn the_framework_is_read() {
         (framework.user.as_str(), &framework.roles[..]),
         ("root", &["*".to_owned()][..])
     );
+    let listen = [("LISTEN", "0.0.0.0:8080")];
+    assert_eq!(good(&listen).framework.webui_url, "http://10.0.0.1:31000");
+    let by_hand = [("LISTEN", "0.0.0.0:8080"), ("PORT0", "")];
+    assert_eq!(good(&by_hand).framework.webui_url, "http://10.0.0.1:8080");
     assert_eq!(config.mesos.master_shown.url, "leader.mesos");
     assert_eq!(config.mesos.master_shown.port, 5050);
     assert!(config.mesos.credentials.is_none());
@@ -536,8 +540,8 @@ fn every_problem_is_reported_at_once() {
         ]
     );
     assert_eq!(report.missing, ["FRAMEWORK_NAME", "TASK0_IMAGE"]);
-    assert!(report.errors[0].remedy.starts_with("FRAMWORK_NAME is set"));
-    assert!(report.errors[4].remedy.starts_with("TASK0_IMGE is set"));
+    assert!(report.errors[0].remedy.starts_with("rename FRAMWORK_NAME,"));
+    assert!(report.errors[4].remedy.starts_with("rename TASK0_IMGE,"));
     let warnings: Vec<_> = report
         .warnings
         .iter()

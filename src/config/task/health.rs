@@ -89,7 +89,10 @@ fn in_range(reader: &mut Reader<'_>, index: u32, about: &Variable, checked: u16,
                 1 => format!("is an index that counts from 0, and {number} is 1: the only port has index 0"),
                 _ => format!("is an index that counts from 0, and {number} is {count}: the last port has index {}", count - 1),
             },
-            format!("write a number from 0 to {}, or raise {number}", count - 1),
+            match count {
+                1 => format!("write 0, or raise {number}"),
+                _ => format!("write a number from 0 to {}, or raise {number}", count - 1),
+            },
         );
     }
 }
