@@ -162,6 +162,8 @@ impl Scheduler {
                     }
                     _ if self.now >= deadline => Need::KeepOld(old),
                     Some(_) => Need::Nothing,
+                    // Never a third: what an earlier replacement left must have ended first.
+                    None if instance.tasks.iter().any(|task| self.ending(task)) => Need::Nothing,
                     None => Need::Launch,
                 }
             }
@@ -191,6 +193,11 @@ impl Scheduler {
     fn given_up(&self, task: &Task) -> bool {
         task.state == TaskState::Unreachable
             && self.now >= task.changed_at + self.settings.unreachable_after
+    }
+
+    /// Whether a task is being stopped and has not been given up.
+    fn ending(&self, task: &Task) -> bool {
+        task.goal.is_stop() && !self.given_up(task)
     }
 
     fn keep_old(&mut self, index: ServiceIndex, number: u32, old: Uuid) {
