@@ -1,1 +1,150 @@
-//! The HTTP faces.
+//! The HTTP faces: the boilerplate's routes, the full model under `/api/v2`, and the dashboard.
+//!
+//! Handlers read an immutable view and send commands; they know nothing else of the runtime.
+
+mod body;
+mod compat;
+mod error;
+mod events;
+mod health;
+mod logs;
+mod mask;
+mod metrics;
+mod query;
+mod security;
+mod server;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod v2;
+
+use std::{sync::Arc, time::SystemTime};
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError as _, Route, guard,
+    http::header,
+    middleware::from_fn,
+    web::{self, ServiceConfig},
+};
+use gantry_core::{Actor, Answer, Command, Timestamp};
+use tokio::sync::{Semaphore, watch};
+
+use crate::{dashboard::Pages, runtime::Handle};
+
+pub use logs::{LOG_BYTES_MAX, LogTail};
+pub use server::serve;
+pub use settings::HttpSettings;
+
+use body::Reason;
+use error::{ApiError, Code};
+
+/// What the handlers share. Cheap to clone.
+#[derive(Clone)]
+pub struct AppState(Arc<Shared>);
+
+struct Shared {
+    handle: Handle,
+    settings: HttpSettings,
+    pages: Pages,
+    event_streams: Arc<Semaphore>,
+    restart: watch::Sender<bool>,
+    started_at: Timestamp,
+}
+
+impl AppState {
+    /// The state of the faces, around a handle on the runtime.
+    pub fn new(handle: Handle, settings: HttpSettings) -> Self {
+        let pages = Pages::new(settings.templates_dir.clone(), settings.static_dir.clone());
+        Self(Arc::new(Shared {
+            event_streams: Arc::new(Semaphore::new(settings.event_streams_max)),
+            handle,
+            settings,
+            pages,
+            restart: watch::Sender::new(false),
+            started_at: now(),
+        }))
+    }
+
+    /// Asks whoever awaits [`AppState::restart_requested`] to stop the program, so that its
+    /// supervisor starts it again.
+    pub fn request_restart(&self) {
+        self.0.restart.send_replace(true);
+    }
+
+    /// Completes once a restart of the program has been asked for. The answer to the one who asked
+    /// may still be on its way: the program should exit one second later, with code 0.
+    pub async fn restart_requested(&self) {
+        // The sender lives as long as `self`, so that this cannot fail.
+        let _ = self.0.restart.subscribe().wait_for(|asked| *asked).await;
+    }
+
+    fn handle(&self) -> &Handle {
+        &self.0.handle
+    }
+
+    pub(crate) fn settings(&self) -> &HttpSettings {
+        &self.0.settings
+    }
+
+    pub(crate) fn pages(&self) -> &Pages {
+        &self.0.pages
+    }
+
+    async fn command(
+        &self,
+        request: &HttpRequest,
+        reason: Option<Reason>,
+        command: Command,
+    ) -> Result<Answer, ApiError> {
+        let address = request.peer_addr().map(|peer| peer.ip().to_string());
+        let actor = Actor {
+            name: "anonymous".to_owned(),
+            address: address.unwrap_or_default(),
+            reason: reason
+                .map(|reason| reason.0)
+                .filter(|text| !text.is_empty()),
+        };
+        Ok(self.handle().command(actor, command).await?)
+    }
+}
+
+/// All routes, for an actix application.
+pub fn configure(state: AppState) -> impl FnOnce(&mut ServiceConfig) + Clone {
+    move |config| {
+        config.app_data(web::Data::new(state)).service(
+            web::scope("")
+                .wrap(from_fn(security::guard))
+                .configure(compat::routes)
+                .configure(v2::routes)
+                .configure(crate::dashboard::routes)
+                .route("/health", read().to(health::get))
+                .route("/metrics", read().to(metrics::get))
+                .default_service(web::to(not_found)),
+        );
+    }
+}
+
+/// GET, and HEAD wherever GET is.
+pub(crate) fn read() -> Route {
+    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
+}
+
+/// The answer of the original's web framework to what it does not know.
+pub(crate) async fn not_found(request: HttpRequest) -> HttpResponse {
+    if request.path().starts_with("/api/v2/") {
+        let message = format!("there is no {}", request.path());
+        return ApiError::new(Code::NotFound, message).error_response();
+    }
+    let text = format!("Cannot {} {}\n", request.method(), request.path());
+    HttpResponse::NotFound()
+        .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
+        .body(handlebars::html_escape(&text))
+}
+
+/// The wall clock, only to tell how long ago something was.
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
+    Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,182 @@
+//! The one shape of errors: `{"error":{"code","message","remedy"?}}`.
+
+use std::fmt;
+
+use actix_web::{
+    HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+use gantry_core::Refusal;
+use serde::Serialize;
+
+use crate::runtime::CommandError;
+
+/// What went wrong, for programs. Never renamed once published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Code {
+    BadRequest,
+    CrossSite,
+    NotFound,
+    UnknownWorkload,
+    UnknownTask,
+    UnknownDeployment,
+    MethodNotAllowed,
+    NotScalable,
+    TooManyInstances,
+    AlreadyChanging,
+    DeploymentRunning,
+    DeploymentState,
+    BodyTooLarge,
+    TooManyStreams,
+    Busy,
+    Unavailable,
+    TimedOut,
+    Internal,
+}
+
+impl Code {
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::BadRequest | Self::TooManyInstances => StatusCode::BAD_REQUEST,
+            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::NotFound
+            | Self::UnknownWorkload
+            | Self::UnknownTask
+            | Self::UnknownDeployment => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::NotScalable
+            | Self::AlreadyChanging
+            | Self::DeploymentRunning
+            | Self::DeploymentState => StatusCode::CONFLICT,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooManyStreams | Self::Busy | Self::Unavailable => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Seconds after which repeating may help.
+    const fn retry_after(self) -> Option<u32> {
+        match self {
+            Self::Busy => Some(1),
+            Self::Unavailable | Self::TooManyStreams => Some(5),
+            _ => None,
+        }
+    }
+}
+
+/// An error as it is answered.
+#[derive(Clone, Debug)]
+pub(crate) struct ApiError {
+    pub(crate) code: Code,
+    message: String,
+    remedy: Option<&'static str>,
+}
+
+impl ApiError {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            remedy: None,
+        }
+    }
+
+    pub(crate) const fn remedy(mut self, remedy: &'static str) -> Self {
+        self.remedy = Some(remedy);
+        self
+    }
+
+    pub(crate) fn stopping() -> Self {
+        Self::new(Code::Unavailable, "the scheduler is stopping")
+    }
+
+    pub(crate) fn unknown_workload(name: &str) -> Self {
+        Refusal::UnknownWorkload(gantry_core::WorkloadName::new(name)).into()
+    }
+
+    /// Whether the fault is in the request and not in the state of Gantry.
+    pub(crate) fn is_refusal(&self) -> bool {
+        self.code.status().is_client_error()
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.code.status()
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        #[derive(Serialize)]
+        struct Body<'a> {
+            error: Inner<'a>,
+        }
+        #[derive(Serialize)]
+        struct Inner<'a> {
+            code: Code,
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            remedy: Option<&'static str>,
+        }
+        let mut response = HttpResponse::build(self.status_code());
+        if let Some(seconds) = self.code.retry_after() {
+            response.insert_header((header::RETRY_AFTER, seconds.to_string()));
+        }
+        response.json(Body {
+            error: Inner {
+                code: self.code,
+                message: &self.message,
+                remedy: self.remedy,
+            },
+        })
+    }
+}
+
+impl From<Refusal> for ApiError {
+    fn from(refusal: Refusal) -> Self {
+        let (code, remedy) = match &refusal {
+            Refusal::UnknownWorkload(_) => (
+                Code::UnknownWorkload,
+                Some("GET /api/v2/workloads lists the workloads"),
+            ),
+            Refusal::NotScalable(_) => (Code::NotScalable, None),
+            Refusal::TooManyInstances { .. } => (Code::TooManyInstances, None),
+            Refusal::UnknownTask(_) => (
+                Code::UnknownTask,
+                Some("it may have ended or been replaced: GET /api/v2/tasks lists the live tasks"),
+            ),
+            Refusal::AlreadyChanging(_) => (Code::AlreadyChanging, None),
+            Refusal::DeploymentRunning(_) => (Code::DeploymentRunning, None),
+            Refusal::UnknownDeployment(_) => (
+                Code::UnknownDeployment,
+                Some("GET /api/v2/deployments lists those at work and the last that ended"),
+            ),
+            Refusal::DeploymentState { .. } => (Code::DeploymentState, None),
+        };
+        Self {
+            code,
+            message: refusal.to_string(),
+            remedy,
+        }
+    }
+}
+
+impl From<CommandError> for ApiError {
+    fn from(error: CommandError) -> Self {
+        match error {
+            CommandError::Refused(refusal) => refusal.into(),
+            CommandError::Busy => Self::new(Code::Busy, error.to_string()),
+            CommandError::Unavailable { .. } => Self::new(Code::Unavailable, error.to_string()),
+            CommandError::TimedOut => Self::new(Code::TimedOut, error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What stands before every route.
+
+use gantry_core::TaskState;
+
+use super::world::{SECRET, World, rich_service};
+
+/// Every route that changes something.
+const CHANGES: [&str; 16] = [
+    "POST /framework/restart?sure=yes",
+    "POST /api/v1/framework/restart?sure=yes",
+    "PUT /tasks/types/web/scale/7",
+    "PUT /tasks/types/web/scale",
+    "PUT /api/v1/tasks/types/web/scale/7",
+    "POST /tasks/any/restart",
+    "POST /tasks/rollingRestart?sure=yes",
+    "POST /tasks/killAll?sure=yes",
+    "POST /tasks/types/web/killAll?sure=yes",
+    "PUT /api/v2/workloads/web/scale",
+    "POST /api/v2/tasks/any/restart",
+    "POST /api/v2/rolling-restarts",
+    "POST /api/v2/kill",
+    "POST /api/v2/deployments/1/pause",
+    "POST /api/v2/deployments/1/abort",
+    "GET /framework/restart?sure=yes",
+];
+
+#[actix_web::test]
+async fn nothing_changes_on_a_cross_site_request() {
+    let world = World::new(vec![rich_service("web", 1)]);
+    world.subscribe();
+    let host = ("host", "fw.example:31000");
+    for line in CHANGES {
+        for evil in [
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-site", "same-site"),
+            ("origin", "http://evil.example"),
+            ("origin", "null"),
+        ] {
+            let reply = world.send(line, &[host, evil], r#"{"instances":7}"#).await;
+            assert_eq!(reply.status, 403, "{line} {evil:?}");
+            assert_eq!(reply.code(), "cross_site", "{line} {evil:?}");
+        }
+    }
+    let view = world.state.handle().view();
+    assert_eq!(view.audit.len(), 0);
+    assert_eq!(view.workload("web").unwrap().desired, 1);
+
+    // The same from our own page, and from no browser at all.
+    let own = ("origin", "http://fw.example:31000");
+    for headers in [&[host, own][..], &[]] {
+        let reply = world
+            .send("PUT /tasks/types/web/scale/7", headers, "")
+            .await;
+        assert_eq!(reply.status, 200);
+    }
+    assert_eq!(
+        world.state.handle().view().workload("web").unwrap().desired,
+        7
+    );
+    // GET changes something only for our own page.
+    let get = "GET /framework/restart?sure=yes";
+    assert_eq!(world.send(get, &[host], "").await.status, 403);
+    let own = ("sec-fetch-site", "same-origin");
+    assert_eq!(world.send(get, &[host, own], "").await.status, 200);
+}
+
+#[actix_web::test]
+async fn every_answer_is_strict_and_none_shows_a_secret() {
+    let world = World::new(vec![rich_service("web", 1)]);
+    world.subscribe();
+    let task = world.offer(1, 8, 8_000).remove(0).task;
+    world.status(&task, TaskState::Running);
+    let of_task = format!("/api/v2/tasks/{task}");
+    for (path, status) in [
+        ("/", 200),
+        ("/static/style.css", 200),
+        ("/static/../Cargo.toml", 404),
+        ("/static/..%2f..%2fCargo.toml", 404),
+        ("/api/v1/framework/configuration", 200),
+        ("/tasks/launched", 200),
+        ("/api/v2/overview", 200),
+        ("/api/v2/workloads", 200),
+        ("/api/v2/workloads/web", 200),
+        ("/api/v2/workloads/web/explain", 200),
+        ("/api/v2/tasks", 200),
+        (of_task.as_str(), 200),
+        ("/api/v2/agents", 200),
+        ("/api/v2/deployments", 200),
+        ("/api/v2/audit", 200),
+        ("/api/v2/nothing", 404),
+        ("/metrics", 200),
+        ("/nothing", 404),
+    ] {
+        let reply = world.get(path).await;
+        assert_eq!(reply.status, status, "{path}: {}", reply.body);
+        assert!(!reply.body.contains(SECRET), "{path} shows a secret");
+        let policy = reply.header("content-security-policy");
+        assert!(policy.contains("default-src 'self'"), "{path}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{path}");
+        assert!(!policy.contains("unsafe"), "{path}");
+        assert_eq!(reply.header("x-content-type-options"), "nosniff", "{path}");
+        assert_eq!(reply.header("referrer-policy"), "same-origin", "{path}");
+    }
+}

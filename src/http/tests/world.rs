@@ -1,0 +1,275 @@
+//! A scheduler behind the faces, told what Mesos says by the test. No store and no master: what
+//! the faces read and send is real, what happens is the test's to decide.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use gantry_core::{
+    AgentAddress, AgentId, Amount, BackOff, Call, CheckedPort, Container, Demand, EntryValue,
+    EnvironmentValue, EnvironmentVariable, FrameworkId, HealthCheck, IdGenerator, Input, Launch,
+    MesosEvent, Network, Offer, OfferEntry, OfferId, Parameter, Placement, PortSet, Probe, Scalar,
+    Scheduler, Secret, ServiceSpec, Settings, StatusUpdate, TaskCommand, TaskId, TaskState,
+    Template, Timestamp, Uri, WorkloadName,
+};
+
+use crate::{
+    http::{AppState, HttpSettings, LogTail},
+    runtime::{ConnectionState, channel},
+};
+
+/// When the worlds of the tests begin.
+pub(super) const START: u64 = 1_700_000_000_000;
+
+/// The value that no answer may hold.
+pub(super) const SECRET: &str = "hunter2-hunter2";
+
+pub(super) struct World {
+    pub(super) state: AppState,
+    scheduler: Arc<Mutex<Scheduler>>,
+    publish: Arc<dyn Fn(&Scheduler, gantry_core::Effects) + Send + Sync>,
+    connect: Box<dyn Fn(ConnectionState)>,
+    heard: Box<dyn Fn(Timestamp)>,
+    at: Mutex<u64>,
+    offers: Mutex<u32>,
+}
+
+impl World {
+    pub(super) fn new(services: Vec<ServiceSpec>) -> Self {
+        Self::with(services, |_| {})
+    }
+
+    pub(super) fn with(services: Vec<ServiceSpec>, adjust: impl Fn(&mut HttpSettings)) -> Self {
+        let start = Timestamp::from_millis(START);
+        let ids = IdGenerator::new([1, 2, 3, 4]);
+        let declared = services
+            .iter()
+            .map(|service| {
+                (
+                    service.name.as_str().to_owned(),
+                    service.instances.to_string(),
+                )
+            })
+            .collect();
+        let (scheduler, _) =
+            Scheduler::start(start, Settings::new("my-fw"), ids, services, Vec::new());
+        let (handle, shared, mut requests) = channel(scheduler.view());
+        let mut settings = HttpSettings::new("my fw", LogTail::new("/nowhere", "my fw.log"));
+        settings.declared_counts = declared;
+        adjust(&mut settings);
+        let scheduler = Arc::new(Mutex::new(scheduler));
+        let publish: Arc<dyn Fn(&Scheduler, gantry_core::Effects) + Send + Sync> = {
+            let shared = Arc::clone(&shared);
+            Arc::new(move |scheduler, effects| {
+                shared.view.store(Arc::new(scheduler.view()));
+                shared.events.tell(scheduler.view().at, effects.notices);
+            })
+        };
+        let (loop_scheduler, loop_publish) = (Arc::clone(&scheduler), Arc::clone(&publish));
+        tokio::spawn(async move {
+            while let Some(request) = requests.recv().await {
+                let input = Input::Command {
+                    token: request.token,
+                    actor: request.actor,
+                    command: request.command,
+                };
+                let mut scheduler = loop_scheduler.lock().unwrap();
+                let now = scheduler.view().at;
+                let mut effects = scheduler.step(now, vec![input]);
+                let (_, answer) = effects.replies.pop().expect("a command is answered");
+                loop_publish(&scheduler, effects);
+                let _ = request.reply.send(answer);
+            }
+        });
+        let connection = Arc::clone(&shared);
+        Self {
+            state: AppState::new(handle, settings),
+            scheduler,
+            publish,
+            connect: Box::new(move |state| {
+                connection.connection.set_state(state, start);
+            }),
+            heard: Box::new(move |at| shared.connection.heard(at)),
+            at: Mutex::new(START),
+            offers: Mutex::new(0),
+        }
+    }
+
+    /// One millisecond later, these things happen.
+    pub(super) fn step(&self, events: Vec<MesosEvent>) -> Vec<Call> {
+        self.step_after(1, events)
+    }
+
+    pub(super) fn step_after(&self, millis: u64, events: Vec<MesosEvent>) -> Vec<Call> {
+        let mut at = self.at.lock().unwrap();
+        *at += millis;
+        let inputs = events.into_iter().map(Input::Mesos).collect();
+        let mut scheduler = self.scheduler.lock().unwrap();
+        let mut effects = scheduler.step(Timestamp::from_millis(*at), inputs);
+        scheduler.check().expect("the invariants hold");
+        let calls = std::mem::take(&mut effects.calls);
+        (self.publish)(&scheduler, effects);
+        calls
+    }
+
+    pub(super) fn subscribe(&self) {
+        (self.connect)(ConnectionState::Subscribed);
+        self.step(vec![MesosEvent::Subscribed {
+            framework_id: FrameworkId::new("fw-0001"),
+        }]);
+    }
+
+    /// The master is heard of.
+    pub(super) fn heartbeat(&self, at: Timestamp) {
+        (self.heard)(at);
+    }
+
+    /// An offer of an agent with so much; what is launched on it.
+    pub(super) fn offer(&self, agent: u32, cpus: u64, mem: u64) -> Vec<Launch> {
+        let mut offers = self.offers.lock().unwrap();
+        *offers += 1;
+        let entry = |value| OfferEntry {
+            reservations: Arc::default(),
+            value,
+        };
+        let scalar = |scalar, units| entry(EntryValue::Scalar(scalar, Amount::from_units(units)));
+        let offer = Offer {
+            id: OfferId::new(format!("offer-{offers}")),
+            agent: Arc::new(agent_address(agent)),
+            role: "*".into(),
+            entries: vec![
+                scalar(Scalar::Cpus, cpus),
+                scalar(Scalar::Mem, mem),
+                entry(EntryValue::Ports(PortSet::from_ranges([
+                    (31_000, 31_999),
+                    (8080, 8080),
+                ]))),
+            ],
+            unavailable_from: None,
+        };
+        let calls = self.step(vec![MesosEvent::Offers(vec![offer])]);
+        calls
+            .into_iter()
+            .filter_map(|call| match call {
+                Call::Accept { launches, .. } => Some(launches),
+                _ => None,
+            })
+            .flatten()
+            .collect()
+    }
+
+    pub(super) fn status(&self, task: &TaskId, state: TaskState) -> Vec<Call> {
+        self.status_with(task, state, None, None)
+    }
+
+    pub(super) fn status_with(
+        &self,
+        task: &TaskId,
+        state: TaskState,
+        healthy: Option<bool>,
+        message: Option<&str>,
+    ) -> Vec<Call> {
+        self.step(vec![MesosEvent::Status(StatusUpdate {
+            task: task.clone(),
+            agent: Some(AgentId::new("agent-1")),
+            state,
+            uuid: Some([7; 16]),
+            reason: message.map(|_| "REASON_COMMAND_EXECUTOR_FAILED".into()),
+            message: message.map(str::to_owned),
+            healthy,
+            container_ip: None,
+        })])
+    }
+}
+
+pub(super) fn agent_address(number: u32) -> AgentAddress {
+    AgentAddress {
+        id: AgentId::new(format!("agent-{number}")),
+        hostname: format!("host-{number}.example"),
+        ip: format!("10.0.0.{number}"),
+        port: 5051,
+        attributes: vec![("rack".to_owned(), format!("r{}", number % 3))],
+    }
+}
+
+/// The plainest service: a container of half a cpu and 64 MB.
+pub(super) fn service(name: &str, instances: u32) -> ServiceSpec {
+    ServiceSpec {
+        name: WorkloadName::new(name),
+        instances,
+        priority: 1,
+        wait_healthy: false,
+        allow_scaling: true,
+        back_off: BackOff::default(),
+        template: Template {
+            demand: Demand {
+                cpus: Amount::from_thousandths(500),
+                mem: Amount::from_units(64),
+                ..Demand::default()
+            },
+            placement: Placement::default(),
+            command: TaskCommand::Arguments(Vec::new()),
+            container: Container::Docker {
+                image: "alpine".to_owned(),
+                network: Network::Host,
+                privileged: false,
+                force_pull: true,
+                parameters: Vec::new(),
+                volumes: Vec::new(),
+            },
+            environment: Vec::new(),
+            uris: Vec::new(),
+            labels: Default::default(),
+            user: None,
+            health_check: None,
+            kill_grace: None,
+        },
+    }
+}
+
+/// A service with everything that the original's variables can say, and secrets in three places.
+pub(super) fn rich_service(name: &str, instances: u32) -> ServiceSpec {
+    let mut service = service(name, instances);
+    let template = &mut service.template;
+    template.demand.fixed_ports = vec![8080];
+    template.demand.dynamic_ports = 1;
+    template.placement.avoid_scheduler_host = true;
+    template.command = TaskCommand::Arguments(vec!["sleep".to_owned(), "100".to_owned()]);
+    template.environment = vec![
+        EnvironmentVariable {
+            name: "MODE".to_owned(),
+            value: EnvironmentValue::Plain("a \"b\"".to_owned()),
+        },
+        EnvironmentVariable {
+            name: "DB_PASSWORD".to_owned(),
+            value: EnvironmentValue::Secret(Secret::new(SECRET, 1)),
+        },
+    ];
+    template.uris = vec![Uri {
+        value: format!("http://user:{SECRET}@files.example/a.tgz"),
+        executable: None,
+        extract: None,
+        cache: None,
+        output_file: None,
+    }];
+    if let Container::Docker { parameters, .. } = &mut template.container {
+        parameters.push(Parameter {
+            key: "env".to_owned(),
+            value: format!("TOKEN={SECRET}"),
+        });
+    }
+    template.health_check = Some(HealthCheck {
+        probe: Probe::Http {
+            scheme: "http".to_owned(),
+            path: "/status".to_owned(),
+            port: CheckedPort::Index(1),
+        },
+        delay: Duration::from_secs(15),
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(20),
+        consecutive_failures: 3,
+        grace_period: Duration::from_secs(10),
+    });
+    service
+}

@@ -1,0 +1,176 @@
+//! `/api/v2/deployments`, rolling restarts, and the record of what operators did.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use gantry_core::{
+    Answer, AuditEntry, Command, Deployment, DeploymentId, DeploymentKind, DeploymentStatus,
+    Refusal, View, WorkloadName,
+};
+use serde::Serialize;
+
+use super::{Page, Window};
+use crate::http::{
+    AppState,
+    body::{self, OnlyReason, WorkloadBody},
+    error::ApiError,
+    not_found,
+    query::Query,
+};
+
+#[derive(Serialize)]
+struct DeploymentJson<'a> {
+    id: u64,
+    kind: &'static str,
+    /// Absent when it is about all.
+    workload: Option<&'a str>,
+    /// `running`, `paused`, `done`, `failed` or `aborted`.
+    status: &'static str,
+    /// Why it failed.
+    reason: Option<&'a str>,
+    total: u32,
+    done: u32,
+    started_at: u64,
+    /// When it was paused or ended.
+    at: Option<u64>,
+}
+
+impl<'a> From<&'a Deployment> for DeploymentJson<'a> {
+    fn from(deployment: &'a Deployment) -> Self {
+        let (kind, workload) = match &deployment.kind {
+            DeploymentKind::RollingRestart { workload, .. } => ("rolling_restart", workload),
+        };
+        let (status, at, reason) = match &deployment.status {
+            DeploymentStatus::Running => ("running", None, None),
+            DeploymentStatus::Paused { at } => ("paused", Some(at), None),
+            DeploymentStatus::Done { at } => ("done", Some(at), None),
+            DeploymentStatus::Failed { at, reason } => ("failed", Some(at), Some(reason.as_str())),
+            DeploymentStatus::Aborted { at } => ("aborted", Some(at), None),
+        };
+        Self {
+            id: deployment.id.0,
+            kind,
+            workload: workload.as_ref().map(WorkloadName::as_str),
+            status,
+            reason,
+            total: deployment.total,
+            done: deployment.done,
+            started_at: deployment.started_at.as_millis(),
+            at: at.map(|at| at.as_millis()),
+        }
+    }
+}
+
+/// `GET /api/v2/deployments`, the youngest first.
+pub(crate) async fn list(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let window = Window::of(&Query::of(&request)?)?;
+    let view = state.handle().view();
+    let all = view.deployments.iter().rev();
+    let all = all.map(|deployment| DeploymentJson::from(&**deployment));
+    let items = window.cut(all);
+    Ok(HttpResponse::Ok().json(Page::new(window, view.deployments.len(), items)))
+}
+
+fn find(view: &View, id: DeploymentId) -> Result<&Deployment, ApiError> {
+    let found = view
+        .deployments
+        .iter()
+        .find(|deployment| deployment.id == id);
+    Ok(found.ok_or(Refusal::UnknownDeployment(id))?)
+}
+
+/// `GET /api/v2/deployments/{id}`
+pub(crate) async fn get(
+    state: web::Data<AppState>,
+    id: web::Path<u64>,
+) -> Result<HttpResponse, ApiError> {
+    let view = state.handle().view();
+    let deployment = find(&view, DeploymentId(*id))?;
+    Ok(HttpResponse::Ok().json(DeploymentJson::from(deployment)))
+}
+
+#[derive(Serialize)]
+struct Started {
+    deployment: u64,
+}
+
+/// `POST /api/v2/rolling-restarts` with `{"workload"?: name, "reason"?: text}`
+pub(crate) async fn rolling_restart(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let WorkloadBody { workload, reason } = body::json(&state, payload).await?;
+    let workload = workload.map(WorkloadName::new);
+    let command = Command::RollingRestart { workload };
+    let deployment = match state.command(&request, reason, command).await? {
+        Answer::Deployment(id) => id.0,
+        _ => 0,
+    };
+    Ok(HttpResponse::Accepted().json(Started { deployment }))
+}
+
+/// `POST /api/v2/deployments/{id}/pause`, `resume` or `abort`, with `{"reason"?: text}`
+pub(crate) async fn act(
+    state: web::Data<AppState>,
+    path: web::Path<(u64, String)>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, ApiError> {
+    let (id, action) = path.into_inner();
+    let id = DeploymentId(id);
+    let command = match action.as_str() {
+        "pause" => Command::PauseDeployment(id),
+        "resume" => Command::ResumeDeployment(id),
+        "abort" => Command::AbortDeployment(id),
+        _ => return Ok(not_found(request).await),
+    };
+    let OnlyReason { reason } = body::json_or_default(&state, payload).await?;
+    state.command(&request, reason, command).await?;
+    let view = state.handle().view();
+    Ok(HttpResponse::Ok().json(DeploymentJson::from(find(&view, id)?)))
+}
+
+#[derive(Serialize)]
+struct AuditJson<'a> {
+    sequence: u64,
+    at: u64,
+    actor: &'a str,
+    address: &'a str,
+    reason: Option<&'a str>,
+    action: &'a str,
+    before: Option<&'a str>,
+    after: Option<&'a str>,
+}
+
+impl<'a> From<&'a AuditEntry> for AuditJson<'a> {
+    fn from(entry: &'a AuditEntry) -> Self {
+        Self {
+            sequence: entry.sequence,
+            at: entry.at.as_millis(),
+            actor: &entry.actor.name,
+            address: &entry.actor.address,
+            reason: entry.actor.reason.as_deref(),
+            action: &entry.action,
+            before: entry.before.as_deref(),
+            after: entry.after.as_deref(),
+        }
+    }
+}
+
+/// `GET /api/v2/audit`, the newest first.
+pub(crate) async fn audit(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    let window = Window::of(&Query::of(&request)?)?;
+    let view = state.handle().view();
+    let items = window.cut(
+        view.audit
+            .iter()
+            .rev()
+            .map(|entry| AuditJson::from(&**entry)),
+    );
+    Ok(HttpResponse::Ok().json(Page::new(window, view.audit.len(), items)))
+}

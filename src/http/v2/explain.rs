@@ -1,0 +1,407 @@
+//! Why a workload is not what it should be: as numbers, and in words.
+
+use gantry_core::{
+    Counts, EndedTask, Funnel, Instance, Template, Timestamp, View, Waiting, Workload,
+};
+use serde::Serialize;
+
+/// How a workload is, the worst first. The order is that of the dashboard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Condition {
+    /// Instances fail and wait before they are tried again.
+    BackingOff,
+    /// Tasks are on agents that cannot be reached.
+    Unreachable,
+    /// Running tasks fail their health check.
+    Unhealthy,
+    /// Instances wait for an offer that fits.
+    Waiting,
+    /// Mesos has not spoken of some tasks since the subscription.
+    Unconfirmed,
+    /// Tasks are starting, ending or being replaced.
+    Changing,
+    /// As wanted.
+    Steady,
+}
+
+impl Condition {
+    pub(crate) fn of(workload: &Workload) -> Self {
+        let counts = &workload.counts;
+        if counts.backing_off > 0 {
+            Self::BackingOff
+        } else if counts.unreachable > 0 {
+            Self::Unreachable
+        } else if counts.unhealthy > 0 {
+            Self::Unhealthy
+        } else if counts.waiting > 0 {
+            Self::Waiting
+        } else if counts.unconfirmed > 0 {
+            Self::Unconfirmed
+        } else if counts.starting + counts.killing + counts.replacing > 0 || workload.removed {
+            Self::Changing
+        } else {
+            Self::Steady
+        }
+    }
+
+    /// Whether somebody should look.
+    pub(crate) fn is_trouble(self) -> bool {
+        self <= Self::Waiting
+    }
+}
+
+#[derive(Serialize)]
+pub(crate) struct CountsJson {
+    waiting: u32,
+    backing_off: u32,
+    starting: u32,
+    running: u32,
+    healthy: u32,
+    unhealthy: u32,
+    killing: u32,
+    unreachable: u32,
+    replacing: u32,
+    unconfirmed: u32,
+}
+
+impl From<&Counts> for CountsJson {
+    fn from(counts: &Counts) -> Self {
+        Self {
+            waiting: counts.waiting,
+            backing_off: counts.backing_off,
+            starting: counts.starting,
+            running: counts.running,
+            healthy: counts.healthy,
+            unhealthy: counts.unhealthy,
+            killing: counts.killing,
+            unreachable: counts.unreachable,
+            replacing: counts.replacing,
+            unconfirmed: counts.unconfirmed,
+        }
+    }
+}
+
+/// Most instances that an explanation lists one by one.
+const INSTANCES_MAX: usize = 50;
+
+/// Why a workload is not what it should be.
+#[derive(Serialize)]
+pub(crate) struct Explanation<'a> {
+    workload: &'a str,
+    condition: Condition,
+    wanted: u32,
+    counts: CountsJson,
+    /// The same in words, the most important first; empty when there is nothing to explain.
+    sentences: Vec<String>,
+    /// The workload of better priority that this one waits for.
+    waits_for: Option<&'a str>,
+    funnel: Option<FunnelJson<'a>>,
+    /// The instances that wait, at most 50.
+    instances: Vec<WaitingInstance<'a>>,
+}
+
+#[derive(Serialize)]
+pub(crate) struct FunnelJson<'a> {
+    at: u64,
+    offers: u32,
+    stages: [Stage; 5],
+    launched: u32,
+    nearest: Option<Nearest<'a>>,
+}
+
+#[derive(Serialize)]
+struct Stage {
+    name: &'static str,
+    /// Offers left after this test.
+    left: u32,
+    /// Offers that this test ruled out.
+    ruled_out: u32,
+}
+
+#[derive(Serialize)]
+struct Nearest<'a> {
+    hostname: &'a str,
+    lacks: &'a str,
+}
+
+impl<'a> From<&'a Funnel> for FunnelJson<'a> {
+    fn from(funnel: &'a Funnel) -> Self {
+        let mut before = funnel.offers;
+        let stages = [
+            ("constraints", funnel.after_constraints),
+            ("colocation", funnel.after_colocation),
+            ("resources", funnel.after_resources),
+            ("ports", funnel.after_ports),
+            ("limits", funnel.after_limits),
+        ]
+        .map(|(name, left)| {
+            let ruled_out = before.saturating_sub(left);
+            before = left;
+            Stage {
+                name,
+                left,
+                ruled_out,
+            }
+        });
+        Self {
+            at: funnel.at.as_millis(),
+            offers: funnel.offers,
+            stages,
+            launched: funnel.launched,
+            nearest: funnel.nearest.as_ref().map(|nearest| Nearest {
+                hostname: &nearest.hostname,
+                lacks: &nearest.lacks,
+            }),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct WaitingInstance<'a> {
+    name: String,
+    number: u32,
+    /// `offer` or `back_off`
+    waits_for: &'static str,
+    since: u64,
+    /// The end of the back-off.
+    until: Option<u64>,
+    failures: u32,
+    /// How its last task ended.
+    last: Option<EndedJson<'a>>,
+}
+
+/// A task that has ended.
+#[derive(Serialize)]
+pub(crate) struct EndedJson<'a> {
+    id: String,
+    state: &'static str,
+    reason: Option<&'a str>,
+    message: Option<&'a str>,
+    /// Why we stopped it, if we did.
+    stopped: Option<&'static str>,
+    revision: u32,
+    hostname: &'a str,
+    agent_id: &'a str,
+    launched_at: u64,
+    running_at: Option<u64>,
+    ended_at: u64,
+}
+
+impl<'a> EndedJson<'a> {
+    pub(crate) fn new(
+        framework: &str,
+        workload: &Workload,
+        number: u32,
+        ended: &'a EndedTask,
+    ) -> Self {
+        let id =
+            gantry_core::TaskId::from_parts(framework, &workload.task_name, number, ended.uuid);
+        Self {
+            id: id.as_str().to_owned(),
+            state: ended.state.mesos_name(),
+            reason: ended.reason.as_deref(),
+            message: ended.message.as_deref(),
+            stopped: ended.stopped.map(gantry_core::StopReason::text),
+            revision: ended.revision,
+            hostname: &ended.agent.hostname,
+            agent_id: ended.agent.id.as_str(),
+            launched_at: ended.launched_at.as_millis(),
+            running_at: ended.running_at.map(Timestamp::as_millis),
+            ended_at: ended.ended_at.as_millis(),
+        }
+    }
+}
+
+impl<'a> Explanation<'a> {
+    /// `problem` says why Gantry cannot work at all, if so.
+    pub(crate) fn new(
+        view: &View,
+        workload: &'a Workload,
+        framework: &str,
+        problem: Option<String>,
+    ) -> Self {
+        let waiting = workload
+            .instances
+            .iter()
+            .filter_map(|instance| WaitingInstance::new(framework, workload, instance));
+        Self {
+            workload: workload.name.as_str(),
+            condition: Condition::of(workload),
+            wanted: workload.desired,
+            counts: (&workload.counts).into(),
+            sentences: sentences(view, workload, problem),
+            waits_for: workload
+                .waits_for
+                .as_ref()
+                .map(gantry_core::WorkloadName::as_str),
+            funnel: workload.funnel.as_deref().map(FunnelJson::from),
+            instances: waiting.take(INSTANCES_MAX).collect(),
+        }
+    }
+}
+
+impl<'a> WaitingInstance<'a> {
+    fn new(framework: &str, workload: &'a Workload, instance: &'a Instance) -> Option<Self> {
+        let (waits_for, since, until) = match instance.waiting? {
+            Waiting::Offer { since } => ("offer", since, None),
+            Waiting::BackOff { since, until } => ("back_off", since, Some(until)),
+        };
+        let last = instance.history.first();
+        Some(Self {
+            name: format!("{}-{}", workload.name, instance.number),
+            number: instance.number,
+            waits_for,
+            since: since.as_millis(),
+            until: until.map(Timestamp::as_millis),
+            failures: instance.failures,
+            last: last.map(|last| EndedJson::new(framework, workload, instance.number, last)),
+        })
+    }
+}
+
+/// What keeps the workload from being as wanted, in words, the most important first.
+pub(crate) fn sentences(view: &View, workload: &Workload, problem: Option<String>) -> Vec<String> {
+    let counts = &workload.counts;
+    let mut sentences = Vec::new();
+    if workload.removed {
+        sentences.push("it is no longer declared: its tasks are being stopped".to_owned());
+    }
+    let waits = counts.waiting > 0;
+    if waits && let Some(problem) = problem {
+        sentences.push(format!("nothing can be launched: {problem}"));
+    }
+    if counts.backing_off > 0 {
+        sentences.push(format!(
+            "{} waits after a failure before the next try",
+            instances(counts.backing_off)
+        ));
+    }
+    if counts.unreachable > 0 {
+        sentences.push(format!(
+            "{} on an agent that cannot be reached: {} may still be alive there",
+            tasks(counts.unreachable),
+            if counts.unreachable == 1 {
+                "it"
+            } else {
+                "they"
+            }
+        ));
+    }
+    if counts.unhealthy > 0 {
+        sentences.push(format!(
+            "{} failing its health check",
+            tasks(counts.unhealthy)
+        ));
+    }
+    if waits {
+        sentences.push(waiting_sentence(view, workload));
+    }
+    if counts.unconfirmed > 0 {
+        sentences.push(format!(
+            "{} not yet confirmed by the Mesos master since the last subscription",
+            tasks(counts.unconfirmed)
+        ));
+    }
+    sentences
+}
+
+fn waiting_sentence(view: &View, workload: &Workload) -> String {
+    let who = instances(workload.counts.waiting);
+    if let Some(other) = &workload.waits_for {
+        return format!("{who} waits for `{other}`, which comes first by priority");
+    }
+    let Some(funnel) = &workload.funnel else {
+        return format!("{who} waits for offers: none have come yet");
+    };
+    let nearest = funnel.nearest.as_ref();
+    let nearest = nearest.map(|near| format!("; nearest: {} lacks {}", near.hostname, near.lacks));
+    let nearest = nearest.unwrap_or_default();
+    let template = workload.template().map(AsRef::as_ref);
+    let why = first_obstacle(funnel, template);
+    let held = if view.framework.suppressed {
+        " (offers are suppressed)"
+    } else {
+        ""
+    };
+    format!("{who} waits: {why}{nearest}{held}")
+}
+
+fn first_obstacle(funnel: &Funnel, template: Option<&Template>) -> String {
+    let offers = match funnel.offers {
+        0 => {
+            return "Mesos offers nothing at the moment; the cluster may be full, or the role \
+                    without quota"
+                .to_owned();
+        }
+        1 => "the only offer at hand".to_owned(),
+        many => format!("none of {many} offers"),
+    };
+    let not = if funnel.offers == 1 { " does not" } else { "" };
+    let demand = template.map(|template| &template.demand);
+    if funnel.after_constraints == 0 {
+        format!("{offers}{not} satisfy the constraints")
+    } else if funnel.after_colocation == 0 {
+        format!("{offers}{not} come from a host that colocation rules allow")
+    } else if funnel.after_resources == 0 {
+        let demand = demand.map(|demand| format!(" ({} cpus, {} MB)", demand.cpus, demand.mem));
+        format!(
+            "{offers}{not} have the resources{}",
+            demand.unwrap_or_default()
+        )
+    } else if funnel.after_ports == 0 {
+        format!("{offers}{not} have the ports")
+    } else if funnel.after_limits == 0 {
+        "every agent that fits is starting as many tasks as it may at once".to_owned()
+    } else {
+        format!(
+            "{} of {} offers fit, {} launched in the last cycle",
+            funnel.after_limits, funnel.offers, funnel.launched
+        )
+    }
+}
+
+fn instances(count: u32) -> String {
+    match count {
+        1 => "1 instance".to_owned(),
+        many => format!("each of {many} instances"),
+    }
+}
+
+fn tasks(count: u32) -> String {
+    match count {
+        1 => "1 task is".to_owned(),
+        many => format!("{many} tasks are"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_the_first_test_that_no_offer_passes() {
+        let funnel = |after: [u32; 5]| Funnel {
+            offers: 12,
+            after_constraints: after[0],
+            after_colocation: after[1],
+            after_resources: after[2],
+            after_ports: after[3],
+            after_limits: after[4],
+            ..Funnel::default()
+        };
+        for (after, word) in [
+            ([0, 0, 0, 0, 0], "constraints"),
+            ([5, 0, 0, 0, 0], "colocation"),
+            ([5, 5, 0, 0, 0], "resources"),
+            ([5, 5, 5, 0, 0], "ports"),
+            ([5, 5, 5, 5, 0], "starting"),
+            ([5, 5, 5, 5, 3], "3 of 12 offers fit"),
+        ] {
+            let text = first_obstacle(&funnel(after), None);
+            assert!(text.contains(word), "{after:?}: {text}");
+        }
+        let stages = FunnelJson::from(&funnel([9, 9, 4, 4, 1])).stages;
+        assert_eq!(stages.map(|stage| stage.ruled_out), [3, 0, 5, 0, 3]);
+    }
+}

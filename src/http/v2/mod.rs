@@ -1,0 +1,136 @@
+//! The full model under `/api/v2`: for the dashboard, the command line, and new clients.
+//!
+//! Keys are in snake case, times in milliseconds since the Unix epoch, memory and disk in
+//! megabytes. Lists are paged by the server.
+
+mod agents;
+mod deployments;
+mod explain;
+mod overview;
+mod tasks;
+mod template;
+mod workloads;
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError as _, Route,
+    http::header,
+    web::{self, ServiceConfig},
+};
+use serde::Serialize;
+
+use super::{
+    AppState,
+    error::{ApiError, Code},
+    events, metrics,
+    query::Query,
+    read,
+};
+
+/// Entries of a page unless asked otherwise.
+const LIMIT_DEFAULT: usize = 100;
+
+/// Most entries of a page.
+const LIMIT_MAX: usize = 1_000;
+
+pub(crate) fn routes(config: &mut ServiceConfig) {
+    let mut route = |path: &str, route: Route| {
+        let resource = web::resource(format!("/api/v2{path}")).route(route);
+        config.service(resource.default_service(web::to(method_not_allowed)));
+    };
+    route("/overview", read().to(overview::get));
+    route("/workloads", read().to(workloads::list));
+    route("/workloads/{name}", read().to(workloads::get));
+    route("/workloads/{name}/explain", read().to(workloads::explain));
+    route("/workloads/{name}/scale", web::put().to(workloads::scale));
+    route("/tasks", read().to(tasks::list));
+    route("/tasks/{id}", read().to(tasks::get));
+    route("/tasks/{id}/restart", web::post().to(tasks::restart));
+    route(
+        "/rolling-restarts",
+        web::post().to(deployments::rolling_restart),
+    );
+    route("/kill", web::post().to(workloads::kill));
+    route("/deployments", read().to(deployments::list));
+    route("/deployments/{id}", read().to(deployments::get));
+    route(
+        "/deployments/{id}/{action}",
+        web::post().to(deployments::act),
+    );
+    route("/audit", read().to(deployments::audit));
+    route("/agents", read().to(agents::list));
+    route("/events", web::get().to(events::get));
+    route("/metrics", read().to(metrics::get));
+}
+
+async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
+    let message = format!("{} takes no {}", request.path(), request.method());
+    ApiError::new(Code::MethodNotAllowed, message).error_response()
+}
+
+/// Which part of a list is asked for.
+#[derive(Clone, Copy)]
+struct Window {
+    offset: usize,
+    limit: usize,
+}
+
+impl Window {
+    fn of(query: &Query) -> Result<Self, ApiError> {
+        let limit = query.number("limit", LIMIT_DEFAULT)?;
+        if limit > LIMIT_MAX {
+            return Err(ApiError::new(
+                Code::BadRequest,
+                format!("`limit` must be at most {LIMIT_MAX}"),
+            ));
+        }
+        Ok(Self {
+            offset: query.number("offset", 0)?,
+            limit,
+        })
+    }
+
+    /// The part of `all` that is asked for.
+    fn cut<T>(self, all: impl IntoIterator<Item = T>) -> Vec<T> {
+        all.into_iter().skip(self.offset).take(self.limit).collect()
+    }
+}
+
+/// A part of a list.
+#[derive(Serialize)]
+struct Page<T> {
+    items: Vec<T>,
+    /// How many there are in all parts together.
+    total: usize,
+    offset: usize,
+    limit: usize,
+}
+
+impl<T> Page<T> {
+    fn new(window: Window, total: usize, items: Vec<T>) -> Self {
+        Self {
+            items,
+            total,
+            offset: window.offset,
+            limit: window.limit,
+        }
+    }
+}
+
+/// Answers with JSON that takes long enough to make that other requests should not wait for it.
+async fn off_thread(
+    state: &web::Data<AppState>,
+    make: impl FnOnce(AppState) -> Result<Vec<u8>, ApiError> + Send + 'static,
+) -> Result<HttpResponse, ApiError> {
+    let state = state.get_ref().clone();
+    let json = web::block(move || make(state))
+        .await
+        .map_err(|_| ApiError::stopping())??;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "application/json"))
+        .body(json))
+}
+
+fn to_json(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {
+    serde_json::to_vec(value)
+        .map_err(|error| ApiError::new(Code::Internal, format!("no JSON: {error}")))
+}
