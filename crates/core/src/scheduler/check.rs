@@ -45,7 +45,7 @@ impl Scheduler {
                 let certain = instance
                     .tasks
                     .iter()
-                    .filter(|task| task.goal == Goal::Run && task.state != TaskState::Unreachable)
+                    .filter(|task| task.goal == Goal::Run && self.is_certain(task))
                     .count();
                 ensure(certain <= 1, || {
                     format!("{place} keeps {certain} tasks alive")

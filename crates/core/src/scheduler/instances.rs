@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use super::{Scheduler, ServiceIndex, Timer};
+use super::{Scheduler, ServiceIndex, Timer, services::Service};
 use crate::{
     EndedTask, Goal, Instance, InstanceRecord, Key, Notice, Record, StopReason, Task, TaskState,
     Timestamp, Uuid, Waiting, Write,
@@ -155,37 +155,67 @@ impl Scheduler {
             ([], _) if instance.tasks.iter().any(|task| !self.given_up(task)) => Need::Nothing,
             ([], _) => Need::Launch,
             (_, Some((old, deadline))) => {
-                let fresh = staying.iter().find(|task| task.uuid != old);
-                match fresh {
-                    Some(fresh) if service.is_ready(fresh) => {
-                        Need::Stop(old, StopReason::Restarted)
+                let others = || staying.iter().copied().filter(|task| task.uuid != old);
+                let certain = |uuid| {
+                    staying
+                        .iter()
+                        .any(|task| task.uuid == uuid && self.is_certain(task))
+                };
+                if others().any(|task| service.is_ready(task) && self.is_certain(task)) {
+                    Need::Stop(old, StopReason::Restarted)
+                } else if let Some(surplus) = self.surplus(service, others()) {
+                    Need::Stop(surplus, StopReason::Surplus)
+                } else if self.now >= deadline {
+                    if certain(old) {
+                        Need::KeepOld(old)
+                    } else {
+                        Need::Nothing
                     }
-                    _ if self.now >= deadline => Need::KeepOld(old),
-                    Some(_) => Need::Nothing,
+                } else if others().next().is_some()
                     // Never a third: what an earlier replacement left must have ended first.
-                    None if instance.tasks.iter().any(|task| self.ending(task)) => Need::Nothing,
-                    None => Need::Launch,
+                    || instance.tasks.iter().any(|task| self.ending(task))
+                {
+                    Need::Nothing
+                } else {
+                    Need::Launch
                 }
             }
-            ([_], None) => Need::Nothing,
-            (several, None) => {
-                // One copy by rule: a ready one before one that is not, then the oldest.
-                let kept = several.iter().min_by_key(|task| {
-                    (
-                        !service.is_ready(task),
-                        task.state != TaskState::Running,
-                        task.launched_at,
-                        task.uuid,
-                    )
-                });
-                let surplus = several
-                    .iter()
-                    .find(|task| kept.is_some_and(|kept| kept.uuid != task.uuid));
-                surplus.map_or(Need::Nothing, |task| {
-                    Need::Stop(task.uuid, StopReason::Surplus)
-                })
-            }
+            (several, None) => self
+                .surplus(service, several.iter().copied())
+                .map_or(Need::Nothing, |uuid| Need::Stop(uuid, StopReason::Surplus)),
         }
+    }
+
+    /// The task to go when an instance has more than one: one copy by rule, a ready one before one
+    /// that is not, then the oldest. None goes before it is certain that another one stays.
+    fn surplus<'a>(
+        &self,
+        service: &Service,
+        tasks: impl Iterator<Item = &'a Task> + Clone,
+    ) -> Option<Uuid> {
+        let kept = tasks
+            .clone()
+            .filter(|task| self.is_certain(task))
+            .min_by_key(|task| {
+                (
+                    !service.is_ready(task),
+                    task.state != TaskState::Running,
+                    task.launched_at,
+                    task.uuid,
+                )
+            })?;
+        tasks
+            .filter(|task| task.uuid != kept.uuid)
+            .find(|task| self.is_certain(task) || service.is_ready(kept))
+            .map(|task| task.uuid)
+    }
+
+    /// Whether Mesos has said in this subscription that the task is there. What is stored of a
+    /// task may have been overtaken while nobody listened.
+    pub(super) fn is_certain(&self, task: &Task) -> bool {
+        self.connection.subscribed
+            && task.heard_in == self.connection.subscription
+            && task.state != TaskState::Unreachable
     }
 
     /// Whether a task has been unreachable for so long that the instance is filled anew. The task

@@ -65,15 +65,17 @@ impl Scheduler {
             .as_deref()
             .map(|text| Arc::from(shortened(text)));
         let change = self.edit_task(index, number, uuid, |task| {
+            let first_heard = task.heard_in != subscription;
             task.heard_in = subscription;
             task.started_at.get_or_insert(now);
-            if !follows(task.state, update.state) {
-                return Change::default();
-            }
             let mut change = Change {
-                state: task.state != update.state,
+                first_heard,
                 ..Change::default()
             };
+            if !follows(task.state, update.state) {
+                return change;
+            }
+            change.state = task.state != update.state;
             if change.state {
                 task.state = update.state;
                 task.changed_at = now;
@@ -107,8 +109,23 @@ impl Scheduler {
         }
         if change.state || change.health {
             self.notice_task(index, number, uuid, update.reason.clone());
+        }
+        // Which of several tasks stays is decided when it is certain that they are there.
+        if change.state
+            || change.health
+            || (change.first_heard && self.awaits_certainty(index, number))
+        {
             self.settle(index, number);
         }
+    }
+
+    fn awaits_certainty(&self, index: ServiceIndex, number: u32) -> bool {
+        self.service(index)
+            .and_then(|service| service.state.instances.get(number))
+            .is_some_and(|instance| {
+                let mut tasks = instance.tasks.iter();
+                tasks.len() > 1 || tasks.any(|task| matches!(task.goal, Goal::Replace { .. }))
+            })
     }
 
     fn notice_task(
@@ -374,6 +391,7 @@ impl Scheduler {
 /// What an update changed about a task.
 #[derive(Default)]
 struct Change {
+    first_heard: bool,
     state: bool,
     health: bool,
     first_running: bool,
