@@ -82,6 +82,7 @@ async fn prepare(
         return None;
     }
     if command.value.is_none() && !nested {
+        say(Report::executor(TaskState::TaskStarting));
         say(Report::agent(
             TaskState::TaskFailed,
             Reason::ExecutorTerminated,

@@ -107,7 +107,7 @@ pub(crate) fn validate(call: &Call, principal: Option<&str>) -> Result<call::Typ
         }
         _ => None,
     };
-    if uuid.is_some_and(|uuid| uuid.len() != 16) {
+    if uuid.is_some_and(|uuid| !is_uuid(uuid)) {
         return Err("Not a valid UUID".into());
     }
     if let Some(ack) = &call.acknowledge_operation_status
@@ -121,6 +121,11 @@ pub(crate) fn validate(call: &Call, principal: Option<&str>) -> Result<call::Typ
         return Err("'framework_id' differs from 'update_framework.framework_info.id'".into());
     }
     Ok(kind)
+}
+
+/// Sixteen bytes with one of the versions of RFC 4122, as boost wants them.
+pub(super) fn is_uuid(bytes: &[u8]) -> bool {
+    bytes.len() == 16 && (1..=5).contains(&(bytes[6] >> 4))
 }
 
 fn principal_differs(ours: &str, theirs: &str) -> String {

@@ -123,7 +123,7 @@ pub(crate) fn validate(call: &Call) -> Result<call::Type, String> {
             let Some(uuid) = &status.uuid else {
                 return Err("Expecting 'uuid' to be present".into());
             };
-            if uuid.len() != 16 {
+            if !super::calls::is_uuid(uuid) {
                 return Err("Not a valid UUID".into());
             }
             let (executor, framework) = (&call.executor_id.value, &call.framework_id.value);

@@ -574,10 +574,9 @@ fn range_text(ranges: &[(u64, u64)]) -> String {
 /// What is wrong with a resource (Mesos `src/v1/resources.cpp: Resources::validate`).
 pub(crate) fn validate(resource: &Resource) -> Result<(), String> {
     let wrong = |what: &str| {
-        Err(format!(
-            "Resource '{}' is invalid: {what}",
-            ResourceText(resource)
-        ))
+        // The master looks at the resources before it notes whom they are allocated to.
+        let plain = Resource { allocation_info: None, ..resource.clone() };
+        Err(format!("Resource '{}' is invalid: {what}", ResourceText(&plain)))
     };
     if resource.name.is_empty() {
         return wrong("Empty resource name");
