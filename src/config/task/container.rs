@@ -100,10 +100,7 @@ fn network(reader: &mut Reader<'_>, index: u32, port_count: Option<usize>) -> Op
             reader.error(
                 &PORT_MAPPINGS.about,
                 index,
-                format!(
-                    "names {} ports and {number} is {port_count}",
-                    mappings.len()
-                ),
+                format!("holds {} while {number} is {port_count}", mappings.len()),
                 format!("set {number} to at least {}", mappings.len()),
             );
         }

@@ -195,7 +195,7 @@ fn ports(reader: &mut Reader<'_>, index: u32) -> Option<(Vec<u16>, u16)> {
             &FIXED_PORTS.about,
             index,
             format!(
-                "names {} ports and {number} is {count}: static ports must be included in the general port count",
+                "holds {} while {number} is {count}: static ports must be included in the general port count",
                 fixed.len()
             ),
             format!("set {number} to at least {}", fixed.len()),
