@@ -151,9 +151,9 @@ impl Service {
         })
     }
 
-    pub(super) fn task_record(&self, framework: &str, number: u32, task: &Task) -> Record {
+    pub(super) fn task_record(&self, id: TaskId, number: u32, task: &Task) -> Record {
         Record::Task(TaskRecord {
-            id: self.state.task_id(framework, number, task),
+            id,
             workload: self.state.name.clone(),
             number,
             uuid: task.uuid,
@@ -330,7 +330,10 @@ impl Scheduler {
         let Some(task) = self.task(index, number, uuid) else {
             return;
         };
-        let record = service.task_record(&self.settings.framework, number, task);
+        let id = service
+            .state
+            .task_id(&self.settings.framework, number, task);
+        let record = service.task_record(id, number, task);
         self.out.writes.push(Write::Put(record));
     }
 

@@ -58,9 +58,7 @@ fn a_replacement_that_does_not_become_ready_is_given_up_and_the_old_task_stays()
     web.template.health_check = Some(health_check());
     let mut bench = Bench::new(vec![web]);
     let old = bench.run_all().remove("web-1").unwrap();
-    bench
-        .command(Command::Restart { task: old })
-        .unwrap();
+    bench.command(Command::Restart { task: old }).unwrap();
     bench.revived();
     let host = agent("b", &[]);
     bench.offer(&[&host], 4.0);

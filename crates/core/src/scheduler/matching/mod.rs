@@ -19,7 +19,7 @@ use placement::{Groups, Placing, Verdict};
 use super::{Scheduler, ServiceIndex, Timer, offers::HeldOffer, stopping::run_of};
 use crate::{
     AgentAddress, Call, Demand, Funnel, Goal, Launch, Notice, OfferId, Task, TaskState, Template,
-    Timestamp, Uuid, WorkloadName,
+    Timestamp, Uuid, WorkloadName, Write,
 };
 
 /// A held offer is used once this part of its agent's starting places is free, so that the offer,
@@ -335,17 +335,28 @@ impl Scheduler {
         let Some(service) = self.service(index) else {
             return false;
         };
+        // Another offer of the same agent may have been used a moment ago.
+        if template.placement.unique_hosts && service.on_agent.contains_key(&lot.offer.agent.id) {
+            return false;
+        }
         let Some(number) = service.waiting.first().copied() else {
             return false;
         };
         let Some((pieces, ports)) = lot.carve(&template.demand, &self.fixed_ports) else {
             return false;
         };
+        let uuid = self.ids.uuid();
+        let Some(service) = self.service(index) else {
+            return false;
+        };
         let revision = service.state.revision;
         let workload = service.state.task_name.clone();
-        let uuid = self.ids.uuid();
         let agent = lot.offer.agent.clone();
+        let id = crate::TaskId::from_parts(&self.settings.framework, &workload, number, uuid);
         let task = self.new_task(uuid, revision, agent.clone(), &ports);
+        let name = service.state.name.clone();
+        let record = service.task_record(id.clone(), number, &task);
+        self.out.writes.push(Write::Put(record));
         self.edit(index, number, |instance| {
             instance.waiting = None;
             instance.tasks.push(task);
@@ -353,30 +364,26 @@ impl Scheduler {
         if let Some(service) = self.service_mut(index) {
             service.enter_task(&agent, revision);
         }
-        self.write_task(index, number, uuid);
         let deadline = self.now + self.settings.launch_deadline;
+        let run = run_of(uuid);
         self.timers.set(
             deadline,
             Timer::Launch {
                 service: index,
                 number,
-                run: run_of(uuid),
+                run,
             },
         );
         self.counters.launched += 1;
-        let id = crate::TaskId::from_parts(&self.settings.framework, &workload, number, uuid);
-        if let Some(service) = self.service(index) {
-            let notice = Notice::Task {
-                task: id.clone(),
-                workload: service.state.name.clone(),
-                number,
-                state: TaskState::Launching,
-                healthy: None,
-                reason: None,
-                message: None,
-            };
-            self.notice(notice);
-        }
+        self.notice(Notice::Task {
+            task: id.clone(),
+            workload: name,
+            number,
+            state: TaskState::Launching,
+            healthy: None,
+            reason: None,
+            message: None,
+        });
         lot.launches.push(Launch {
             task: id,
             instance: format!("{workload}-{number}").into(),
