@@ -81,15 +81,6 @@ impl Bundle {
         ports && scalars.all(|(key, amount)| self.scalars.get(key).is_some_and(|own| own >= amount))
     }
 
-    pub(crate) fn add(&mut self, other: &Self) {
-        for ((kind, scalar), amount) in &other.scalars {
-            self.add_scalar(kind, *scalar, *amount);
-        }
-        for (kind, bits) in &other.ports {
-            *self.ports.entry(kind.clone()).or_default() |= bits;
-        }
-    }
-
     pub(crate) fn remove(&mut self, other: &Self) {
         for (key, amount) in &other.scalars {
             if let Some(own) = self.scalars.get_mut(key) {

@@ -104,7 +104,7 @@ impl World {
                     kill_wanted: false,
                 },
             );
-            self.to_agent(index, |session| Event::Launch {
+            self.send_to_agent(index, |session| Event::Launch {
                 agent: index,
                 session,
                 task: launch.task,
@@ -113,7 +113,7 @@ impl World {
     }
 
     /// A message to an agent that may have to wait, and may not arrive.
-    fn to_agent(&mut self, agent: usize, message: impl FnOnce(u64) -> Event) {
+    fn send_to_agent(&mut self, agent: usize, message: impl FnOnce(u64) -> Event) {
         let arrives = (self.now + self.latency()).max(self.agents[agent].arrives_at);
         self.agents[agent].arrives_at = arrives;
         let session = self.agents[agent].session;
@@ -139,7 +139,7 @@ impl World {
     }
 
     pub(crate) fn send_kill(&mut self, agent: usize, task: TaskId) {
-        self.to_agent(agent, |session| Event::Kill {
+        self.send_to_agent(agent, |session| Event::Kill {
             agent,
             session,
             task,
@@ -166,7 +166,7 @@ impl World {
         if over {
             self.master.tasks.remove(&task);
         }
-        self.to_agent(index, |session| Event::Acknowledge {
+        self.send_to_agent(index, |session| Event::Acknowledge {
             agent: index,
             session,
             task,

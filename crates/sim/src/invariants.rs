@@ -124,6 +124,9 @@ impl World {
         if let Some(id) = hoarded {
             return self.violate(format!("{id} is neither used nor declined"));
         }
+        if let Err(violation) = self.check_stops(effects) {
+            return self.violate(violation);
+        }
         let launches: Vec<&Launch> = effects
             .calls
             .iter()
@@ -141,6 +144,62 @@ impl World {
             self.violate(violation);
         }
         self.check_truth();
+    }
+
+    /// A copy is stopped in favour of another only when Mesos has said that the other one is there.
+    fn check_stops(&self, effects: &Effects) -> Result<(), String> {
+        let stopped: Vec<_> = effects
+            .writes
+            .iter()
+            .filter_map(|write| match write {
+                Write::Put(Record::Task(task)) => Some(task),
+                _ => None,
+            })
+            .filter(|task| {
+                let in_favour = matches!(
+                    task.goal,
+                    Goal::Stop {
+                        reason: StopReason::Surplus | StopReason::ReplacementFailed,
+                        ..
+                    }
+                );
+                in_favour && !self.memory.stopped.contains(&task.id)
+            })
+            .collect();
+        let Some(scheduler) = self
+            .driver
+            .scheduler
+            .as_ref()
+            .filter(|_| !stopped.is_empty())
+        else {
+            return Ok(());
+        };
+        let view = scheduler.view();
+        for task in stopped {
+            let others = view
+                .workload(task.workload.as_str())
+                .and_then(|workload| workload.instances.get(task.number))
+                .into_iter()
+                .flat_map(|instance| &instance.tasks);
+            let certain = others
+                .filter(|other| other.uuid != task.uuid && !other.goal.is_stop())
+                .any(|other| {
+                    other.heard_in == view.framework.subscription
+                        && other.state != TaskState::Unreachable
+                });
+            // What is wanted no more at all needs no other.
+            let wanted = view
+                .workload(task.workload.as_str())
+                .and_then(|workload| workload.instances.get(task.number))
+                .is_some_and(|instance| instance.wanted);
+            if wanted && !certain {
+                return Err(format!(
+                    "{} is stopped ({:?}) in favour of nothing certain",
+                    task.id, task.goal
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn check_launches(&self, view: &View, launches: &[&Launch]) -> Result<(), String> {

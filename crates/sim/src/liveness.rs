@@ -4,7 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use gantry_core::{AgentAddress, Operator, TaskId, TaskState, View, Workload};
 
-use crate::{agents::Standing, plan::TypePlan, world::World};
+use crate::{
+    agents::Standing,
+    plan::{Behaviour, TypePlan},
+    world::World,
+};
 
 impl World {
     pub(crate) fn check_liveness(&mut self) {
@@ -159,6 +163,15 @@ impl World {
         let ruled = bound || *placement != gantry_core::Placement::default();
         // Tasks of agents that are lost for ever keep their place under a rule.
         if !self.plan.ample || (ruled && workload.counts.unreachable > 0) {
+            return None;
+        }
+        // Tasks that hang in their start may take all starting places for most of the time.
+        let hanging = self
+            .plan
+            .types
+            .iter()
+            .any(|plan| plan.declared && plan.behaviour == Behaviour::NeverStarts);
+        if hanging && self.plan.settings.starting_per_agent_max < 8 {
             return None;
         }
         let mut agents: Vec<&AgentAddress> = self
