@@ -9,6 +9,8 @@ use std::os::unix::process::CommandExt as _;
 /// Keeps a book of process groups and kills what stands in it when its input ends, which
 /// the kernel brings about however the cluster dies. It has a group of its own, so that a
 /// ^C at the terminal does not end it before its work is done.
+///
+/// The signal is named with `-s`, as the `kill` of dash knows `--` in no other form.
 const SCRIPT: &str = "trap '' INT TERM HUP QUIT
 live=' '
 while read -r op id; do
@@ -17,7 +19,7 @@ while read -r op id; do
     -) case $live in *\" $id \"*) live=\"${live%% $id *} ${live#* $id }\";; esac;;
   esac
 done
-for id in $live; do kill -9 -- \"-$id\" 2>/dev/null; done";
+for id in $live; do kill -s KILL -- \"-$id\" 2>/dev/null; done";
 
 /// The guardian's process.
 #[derive(Debug)]
