@@ -53,6 +53,8 @@ pub(crate) enum Standing {
     Unreachable,
     /// Marked as gone by an operator.
     Gone,
+    /// Unreachable for so long that it was forgotten; it may be back all the same.
+    Forgotten,
     /// Another agent has its address now.
     Removed,
 }
@@ -240,7 +242,8 @@ impl World {
         for task in tasks {
             let state = self.agents[agent].tasks[&task].state;
             let healthy = self.agents[agent].tasks[&task].healthy;
-            if before == Standing::Unreachable && !state.is_terminal() {
+            let returned = matches!(before, Standing::Unreachable | Standing::Forgotten);
+            if returned && !state.is_terminal() {
                 let reason = "REASON_AGENT_REREGISTERED";
                 self.tell_own(task.clone(), Some(id.clone()), state, healthy, reason);
             }

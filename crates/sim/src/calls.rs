@@ -212,7 +212,7 @@ impl World {
             Some(Standing::Registered | Standing::Disconnected) => TaskState::Gone,
             Some(Standing::Unreachable) => TaskState::Unreachable,
             Some(Standing::Gone) => TaskState::GoneByOperator,
-            Some(Standing::Removed) | None => TaskState::Unknown,
+            Some(Standing::Forgotten | Standing::Removed) | None => TaskState::Unknown,
         };
         self.tell_own(task, agent, state, None, "REASON_RECONCILIATION");
     }

@@ -136,11 +136,18 @@ impl World {
             })
             .flatten()
             .collect();
-        if launches.is_empty() {
+        let kills = effects
+            .calls
+            .iter()
+            .any(|call| matches!(call, Call::Kill { .. }));
+        if launches.is_empty() && !kills {
             return;
         }
         let view = scheduler.view();
-        if let Err(violation) = self.check_launches(&view, &launches) {
+        let checked = self
+            .check_launches(&view, &launches)
+            .and_then(|()| self.check_unknown_kills(&view, effects));
+        if let Err(violation) = checked {
             self.violate(violation);
         }
         self.check_truth();
@@ -202,6 +209,26 @@ impl World {
         Ok(())
     }
 
+    /// Unknown tasks are killed only when every known one has answered, and some time has passed.
+    fn check_unknown_kills(&self, view: &View, effects: &Effects) -> Result<(), String> {
+        let Some(wait) = self.plan.settings.kill_unknown else {
+            return Ok(());
+        };
+        let early =
+            view.framework.unconfirmed > 0 || self.timestamp().since(view.framework.since) < wait;
+        for call in &effects.calls {
+            if let Call::Kill { task, .. } = call
+                && early
+                && view.unknown_tasks.contains_key(task)
+                && !self.memory.kill_unknown.contains(task)
+                && !self.memory.stopped.contains(task)
+            {
+                return Err(format!("{task} is killed as unknown too early"));
+            }
+        }
+        Ok(())
+    }
+
     fn check_launches(&self, view: &View, launches: &[&Launch]) -> Result<(), String> {
         for launch in launches {
             let workload = view
@@ -211,6 +238,7 @@ impl World {
                 .ok_or_else(|| format!("{} is launched for no workload", launch.task))?;
             self.check_placement(workload, launch)
                 .map_err(|rule| format!("{} on {}: {rule}", launch.task, launch.agent.id))?;
+            self.check_vacancy(view, workload, launch)?;
             let starting = view
                 .workloads
                 .iter()
@@ -222,6 +250,37 @@ impl World {
                 return Err(format!(
                     "{starting} tasks start on {}, and not {limit}",
                     launch.agent.id
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// An instance is filled when it is empty, when its task is being replaced, or when that task
+    /// has been unreachable for long enough.
+    fn check_vacancy(
+        &self,
+        view: &View,
+        workload: &Workload,
+        launch: &Launch,
+    ) -> Result<(), String> {
+        let patience = self.plan.settings.unreachable_after;
+        let parts = launch.task.parts(&self.plan.settings.framework);
+        let Some(parts) = parts else {
+            return Err(format!("{} has a malformed id", launch.task));
+        };
+        let instance = workload.instances.get(parts.number);
+        let others = instance
+            .into_iter()
+            .flat_map(|instance| &instance.tasks)
+            .filter(|task| task.uuid != parts.uuid);
+        for task in others {
+            let given_up =
+                task.state == TaskState::Unreachable && view.at.since(task.changed_at) >= patience;
+            if !given_up && !matches!(task.goal, Goal::Replace { .. }) {
+                return Err(format!(
+                    "{} is launched beside {}, which is {:?} and {:?}",
+                    launch.task, task.uuid, task.state, task.goal
                 ));
             }
         }

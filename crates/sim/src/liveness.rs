@@ -80,11 +80,39 @@ impl World {
                 other => return Err(format!("{id} is {state:?} but known as {other:?}")),
             }
         }
+        for (id, update) in view.unknown_tasks.iter() {
+            self.check_unknown(view, id, living.contains_key(id))
+                .map_err(|wrong| format!("{id}, last {:?}, is unknown {wrong}", update.state))?;
+        }
         for (id, state) in &known {
             let lives = living.contains_key(id);
             if !lives && *state != TaskState::Unreachable && self.is_quiet(id) {
                 return Err(format!("{id} is known as {state:?} but does not live"));
             }
+        }
+        Ok(())
+    }
+
+    /// What is shown as unknown must be there, and must have no place among the known ones.
+    fn check_unknown(&self, view: &View, id: &TaskId, lives: bool) -> Result<(), &'static str> {
+        if !lives {
+            return Err("but does not live");
+        }
+        if self.plan.settings.kill_unknown.is_some() {
+            return Err("and not killed");
+        }
+        let remembered = id
+            .parts(&self.plan.settings.framework)
+            .and_then(|parts| {
+                let mut workloads = view.workloads.iter();
+                let workload = workloads.find(|workload| *workload.task_name == *parts.workload)?;
+                let instance = workload.instances.get(parts.number)?;
+                let mut history = instance.history.iter();
+                Some(instance.wanted && history.any(|ended| ended.uuid == parts.uuid))
+            })
+            .unwrap_or(false);
+        if remembered {
+            return Err("though its instance remembers it");
         }
         Ok(())
     }

@@ -66,6 +66,14 @@ impl World {
             Fault::Gone if self.master.up && self.agents[agent].standing != Standing::Gone => {
                 self.mark_gone(agent);
             }
+            Fault::Forget => {
+                let mut agents = self.agents.iter_mut();
+                if let Some(agent) =
+                    agents.find(|agent| agent.standing == Standing::Unreachable && !agent.retired)
+                {
+                    agent.standing = Standing::Forgotten;
+                }
+            }
             Fault::Rescind => {
                 let ids: Vec<_> = self.master.offers.keys().cloned().collect();
                 if let Some(id) = self.dice.pick(&ids).cloned() {

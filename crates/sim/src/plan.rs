@@ -112,6 +112,8 @@ pub(crate) enum Fault {
     Replace,
     /// An operator marks an agent as gone.
     Gone,
+    /// The master forgets an agent that has been unreachable for long; it may still be back.
+    Forget,
     /// Offers are rescinded.
     Rescind,
     /// A task ends.
@@ -119,7 +121,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Crash,
         Self::Disconnect,
         Self::MasterFailover,
@@ -127,6 +129,7 @@ impl Fault {
         Self::Reboot,
         Self::Replace,
         Self::Gone,
+        Self::Forget,
         Self::Rescind,
         Self::TaskEnds,
     ];
@@ -158,7 +161,12 @@ fn settings(dice: &mut Dice) -> Settings {
         refuse_idle: seconds(dice, 30, 3600),
         launch_deadline: seconds(dice, 20, 90),
         reconcile_max: seconds(dice, 10, 60),
-        reconcile_every: seconds(dice, 60, 300),
+        // Rare in half of the worlds, so that everything else must do without it.
+        reconcile_every: if dice.chance(500) {
+            Duration::from_secs(3600)
+        } else {
+            seconds(dice, 60, 300)
+        },
         unreachable_after: seconds(dice, 5, 60),
         kill_initial: seconds(dice, 2, 10),
         kill_max: seconds(dice, 20, 60),
