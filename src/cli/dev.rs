@@ -227,7 +227,7 @@ async fn progress(handle: Handle, address: SocketAddr, began: Instant) {
     }
     println!("  curl {url}/api/v1/tasks/launched");
     println!("  curl -X PUT {url}/api/v1/tasks/types/{name}/scale/{more}");
-    println!("  curl -X POST {url}/api/v1/tasks/rollingRestart");
+    println!("  curl -X POST '{url}/api/v1/tasks/rollingRestart?sure=yes'");
     println!("  curl -N {url}/api/v2/events\n");
 }
 

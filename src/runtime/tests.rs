@@ -195,7 +195,7 @@ async fn many_steps_share_a_commit_and_answers_keep_their_order() {
     assert_eq!(desired(&restarted), 50);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_store_that_fails_is_tried_again_and_holds_everything_up() {
     let store = Memory::new();
     let (handle, mut loops) = start(&store, 1).await;

@@ -1,0 +1,12 @@
+//! The whole program from outside: real processes, real connections, signals.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should say where"
+)]
+
+mod crash;
+mod dev;
+mod serve;
+mod support;
