@@ -61,7 +61,13 @@ impl Calls {
             "POST /api/v1/scheduler HTTP/1.1\r\nHost: m\r\nContent-Type: application/x-protobuf\r\n\
              Mesos-Stream-Id: {stream_id}\r\nContent-Length: "
         );
-        Ok(Self { socket, head, buffer: Vec::new(), sent: 0, answered })
+        Ok(Self {
+            socket,
+            head,
+            buffer: Vec::new(),
+            sent: 0,
+            answered,
+        })
     }
 
     fn queue(&mut self, call: &Call) -> io::Result<()> {
@@ -69,7 +75,11 @@ impl Calls {
         write!(self.buffer, "{}\r\n\r\n", call.encoded_len())?;
         call.encode(&mut self.buffer).map_err(io::Error::other)?;
         self.sent += 1;
-        if self.buffer.len() > 64 << 10 { self.flush() } else { Ok(()) }
+        if self.buffer.len() > 64 << 10 {
+            self.flush()
+        } else {
+            Ok(())
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -97,7 +107,10 @@ impl Events {
     fn subscribe(master: SocketAddr, info: FrameworkInfo) -> io::Result<(Self, String)> {
         let mut call = Call { ..Call::default() };
         call.set_type(call::Type::Subscribe);
-        call.subscribe = Some(call::Subscribe { framework_info: info, ..Default::default() });
+        call.subscribe = Some(call::Subscribe {
+            framework_info: info,
+            ..Default::default()
+        });
         let body = call.encode_to_vec();
         let mut socket = TcpStream::connect(master)?;
         write!(
@@ -121,7 +134,13 @@ impl Events {
                 value.trim().clone_into(&mut stream_id);
             }
         }
-        Ok((Self { reader, pending: Vec::new() }, stream_id))
+        Ok((
+            Self {
+                reader,
+                pending: Vec::new(),
+            },
+            stream_id,
+        ))
     }
 
     fn next(&mut self) -> io::Result<Event> {
@@ -149,23 +168,40 @@ impl Events {
 }
 
 fn scalar(name: &str, value: f64) -> Resource {
-    let mut resource = Resource { name: name.into(), ..Resource::default() };
+    let mut resource = Resource {
+        name: name.into(),
+        ..Resource::default()
+    };
     resource.set_type(value::Type::Scalar);
     resource.scalar = Some(value::Scalar { value });
     resource
 }
 
-fn small_calls(master: SocketAddr, stream_id: &str, id: &FrameworkId, count: u64) -> io::Result<()> {
+fn small_calls(
+    master: SocketAddr,
+    stream_id: &str,
+    id: &FrameworkId,
+    count: u64,
+) -> io::Result<()> {
     let mut calls = Calls::connect(master, stream_id)?;
-    let mut call = Call { framework_id: Some(id.clone()), ..Call::default() };
+    let mut call = Call {
+        framework_id: Some(id.clone()),
+        ..Call::default()
+    };
     call.set_type(call::Type::Acknowledge);
-    call.acknowledge = Some(call::Acknowledge { uuid: vec![7; 16], ..Default::default() });
+    call.acknowledge = Some(call::Acknowledge {
+        uuid: vec![0x47; 16],
+        ..Default::default()
+    });
     let begun = Instant::now();
     for _ in 0..count {
         calls.queue(&call)?;
     }
     calls.drain()?;
-    println!("{:.0} small calls/s, pipelined", count as f64 / begun.elapsed().as_secs_f64());
+    println!(
+        "{:.0} small calls/s, pipelined",
+        count as f64 / begun.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -189,22 +225,35 @@ fn launches(
             let task_infos = (0..wanted)
                 .map(|i| TaskInfo {
                     name: "t".into(),
-                    task_id: TaskId { value: format!("bench.web-{}.{}", launched + i, i) },
+                    task_id: TaskId {
+                        value: format!("bench.web-{}.{}", launched + i, i),
+                    },
                     agent_id: offer.agent_id.clone(),
                     resources: vec![scalar("cpus", 0.01), scalar("mem", 1.0)],
-                    command: Some(CommandInfo { value: Some("server".into()), ..CommandInfo::default() }),
+                    command: Some(CommandInfo {
+                        value: Some("server".into()),
+                        ..CommandInfo::default()
+                    }),
                     ..TaskInfo::default()
                 })
                 .collect();
             launched += wanted;
-            let mut launch = Operation { launch: Some(operation::Launch { task_infos }), ..Operation::default() };
+            let mut launch = Operation {
+                launch: Some(operation::Launch { task_infos }),
+                ..Operation::default()
+            };
             launch.set_type(operation::Type::Launch);
-            let mut call = Call { framework_id: Some(id.clone()), ..Call::default() };
+            let mut call = Call {
+                framework_id: Some(id.clone()),
+                ..Call::default()
+            };
             call.set_type(call::Type::Accept);
             call.accept = Some(call::Accept {
                 offer_ids: vec![offer.id.clone()],
                 operations: if wanted == 0 { vec![] } else { vec![launch] },
-                filters: Some(Filters { refuse_seconds: Some(1e6) }),
+                filters: Some(Filters {
+                    refuse_seconds: Some(1e6),
+                }),
             });
             calls.queue(&call)?;
         }
@@ -221,7 +270,10 @@ fn launches(
                     tenth = Instant::now();
                 }
             }
-            let mut call = Call { framework_id: Some(id.clone()), ..Call::default() };
+            let mut call = Call {
+                framework_id: Some(id.clone()),
+                ..Call::default()
+            };
             call.set_type(call::Type::Acknowledge);
             call.acknowledge = Some(call::Acknowledge {
                 agent_id: status.agent_id.unwrap_or_default(),
@@ -236,14 +288,24 @@ fn launches(
     }
     calls.drain()?;
     let seconds = begun.elapsed().as_secs_f64();
-    println!("{:.0} launches/s ({tasks} tasks, {updates} updates, {:.1} s)", tasks as f64 / seconds, seconds);
+    println!(
+        "{:.0} launches/s ({tasks} tasks, {updates} updates, {:.1} s)",
+        tasks as f64 / seconds,
+        seconds
+    );
     Ok(())
 }
 
 fn resident_kilobytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:")).unwrap_or_default();
-    line.split_whitespace().next().and_then(|n| n.parse().ok()).unwrap_or(0)
+    let line = status
+        .lines()
+        .find_map(|l| l.strip_prefix("VmRSS:"))
+        .unwrap_or_default();
+    line.split_whitespace()
+        .next()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0)
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -251,15 +313,27 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let agents: u64 = arguments.next().map_or(Ok(1000), |a| a.parse())?;
     let tasks: u64 = arguments.next().map_or(Ok(200_000), |a| a.parse())?;
     let share = tasks.div_ceil(agents);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
     let begun = Instant::now();
     let count = usize::try_from(agents)?;
-    let hosts = AgentOptions::many(count, share as f64 * 0.01 + 1.0, share as f64 + 64.0, 1000.0);
+    let hosts = AgentOptions::many(
+        count,
+        share as f64 * 0.01 + 1.0,
+        share as f64 + 64.0,
+        1000.0,
+    );
     let cluster = runtime.block_on(Cluster::start(ClusterOptions::simulated(hosts)))?;
-    println!("{agents} agents up in {:.2} s", begun.elapsed().as_secs_f64());
+    println!(
+        "{agents} agents up in {:.2} s",
+        begun.elapsed().as_secs_f64()
+    );
     let master = cluster.master_address();
     let ticking = std::thread::spawn(move || -> io::Result<()> {
-        let capability = |c: CapabilityType| Capability { r#type: Some(c as i32) };
+        let capability = |c: CapabilityType| Capability {
+            r#type: Some(c as i32),
+        };
         let info = FrameworkInfo {
             user: "root".into(),
             name: "bench".into(),
@@ -278,12 +352,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         let (mut events, stream_id) = Events::subscribe(master, info)?;
         let first = events.next()?;
-        let id = first.subscribed.ok_or_else(|| io::Error::other("not subscribed"))?.framework_id;
+        let id = first
+            .subscribed
+            .ok_or_else(|| io::Error::other("not subscribed"))?
+            .framework_id;
         small_calls(master, &stream_id, &id, 100_000)?;
         let before = resident_kilobytes();
         launches(master, &mut events, &stream_id, &id, tasks, share)?;
         let grown = resident_kilobytes().saturating_sub(before);
-        println!("{} bytes of memory a task, client included", grown * 1024 / tasks.max(1));
+        println!(
+            "{} bytes of memory a task, client included",
+            grown * 1024 / tasks.max(1)
+        );
         Ok(())
     });
     runtime.block_on(async {

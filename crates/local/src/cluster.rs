@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::http::{self, Listener, Site};
+use crate::http::{Listener, Server, Site};
 use crate::hub::Hub;
 use crate::options::{ClusterOptions, TaskMode};
 use crate::process::Processes;
@@ -54,7 +54,7 @@ pub struct Cluster;
 pub struct ClusterHandle {
     hub: Arc<Hub>,
     site: Arc<Site>,
-    server: actix_web::dev::ServerHandle,
+    server: Server,
     processes: Option<Processes>,
     ticker: JoinHandle<()>,
 }
@@ -75,23 +75,20 @@ impl Cluster {
         let options = Arc::new(options);
         let master = listen(options.listen)?;
         let standby = options.standby.map(listen).transpose()?;
-        let mut listeners = vec![(master.0, Listener::Master(0))];
-        let mut sockets = vec![master.1];
+        let mut masters = vec![master.0];
+        let mut sockets = vec![(master.1, Listener::Master(0))];
         if let Some((address, socket)) = standby {
-            listeners.push((address, Listener::Master(1)));
-            sockets.push(socket);
+            masters.push(address);
+            sockets.push((socket, Listener::Master(1)));
         }
 
         let (actions, orders) = mpsc::unbounded_channel();
         let hub = Hub::new(Arc::clone(&options), master.0, actions);
         for agent in &options.agents {
-            let (address, key);
             if matches!(options.mode, TaskMode::Real { .. }) {
                 let (own, socket) = listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-                sockets.push(socket);
-                key = hub.turn(|s| s.add_agent(agent, own.ip(), own.port()));
-                address = own;
-                listeners.push((address, Listener::Agent(key)));
+                let key = hub.turn(|s| s.add_agent(agent, own.ip(), own.port()));
+                sockets.push((socket, Listener::Agent(key)));
             } else {
                 hub.turn(|s| s.add_agent(agent, master.0.ip(), master.0.port()));
             }
@@ -102,16 +99,14 @@ impl Cluster {
             }
             TaskMode::Simulated(_) => None,
         };
-        let site = Arc::new(Site::new(Arc::clone(&hub), Arc::clone(&options), listeners));
-        let server = http::serve(Arc::clone(&site), sockets).map_err(StartError::Server)?;
-        let handle = server.handle();
-        tokio::spawn(server);
+        let site = Arc::new(Site::new(Arc::clone(&hub), options, masters));
+        let server = Server::start(Arc::clone(&site), sockets).map_err(StartError::Server)?;
         let ticking = Arc::clone(&hub);
         let ticker = tokio::spawn(async move { ticking.tick().await });
         Ok(ClusterHandle {
             hub,
             site,
-            server: handle,
+            server,
             processes,
             ticker,
         })
@@ -159,7 +154,7 @@ impl ClusterHandle {
             processes.stop().await;
         }
         self.hub.turn(|s| s.close_all());
-        self.server.stop(false).await;
+        self.server.stop();
     }
 }
 
@@ -167,6 +162,6 @@ impl Drop for ClusterHandle {
     fn drop(&mut self) {
         self.ticker.abort();
         self.hub.turn(|s| s.close_all());
-        drop(self.server.stop(false));
+        self.server.stop();
     }
 }

@@ -15,16 +15,25 @@ struct Names(Vec<(String, String)>);
 
 impl Names {
     fn to_ours(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(theirs, ours))
+        self.0.iter().fold(text.to_owned(), |text, (theirs, ours)| {
+            text.replace(theirs, ours)
+        })
     }
     fn to_theirs(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, (theirs, ours)| text.replace(ours, theirs))
+        self.0.iter().fold(text.to_owned(), |text, (theirs, ours)| {
+            text.replace(ours, theirs)
+        })
     }
 }
 
 async fn replay(world: &World, request: &Value, names: &Names) -> reqwest::Response {
-    let method = reqwest::Method::from_bytes(request["method"].as_str().unwrap().as_bytes()).unwrap();
-    let url = format!("http://{}{}", world.master(), request["path"].as_str().unwrap());
+    let method =
+        reqwest::Method::from_bytes(request["method"].as_str().unwrap().as_bytes()).unwrap();
+    let url = format!(
+        "http://{}{}",
+        world.master(),
+        request["path"].as_str().unwrap()
+    );
     let mut builder = http().request(method, url);
     for (name, value) in request["headers"].as_object().unwrap() {
         if name != "Transfer-Encoding" && name != "Connection" {
@@ -32,7 +41,9 @@ async fn replay(world: &World, request: &Value, names: &Names) -> reqwest::Respo
         }
     }
     let body = match (&request["bytes"], &request["body"]) {
-        (Value::String(bytes), _) => base64::engine::general_purpose::STANDARD.decode(bytes).unwrap(),
+        (Value::String(bytes), _) => base64::engine::general_purpose::STANDARD
+            .decode(bytes)
+            .unwrap(),
         (_, Value::Null) => Vec::new(),
         (_, Value::String(text)) => names.to_ours(text).into_bytes(),
         (_, body) => names.to_ours(&body.to_string()).into_bytes(),
@@ -50,7 +61,7 @@ const NOT_OURS: [&str; 4] = [
     "gzip request body",
 ];
 
-#[actix_web::test]
+#[tokio::test]
 async fn every_error_of_the_scheduler_api_is_answered_as_recorded() {
     let world = World::simulated(recorded_agents(), |_| ()).await;
     let lines = recording("06-errors-scheduler-http.jsonl");
@@ -68,7 +79,11 @@ async fn every_error_of_the_scheduler_api_is_answered_as_recorded() {
             continue;
         }
         let own = |l: &&Value| l["conn"] == line["conn"];
-        let Some(head) = lines[i..].iter().filter(own).find(|l| l["dir"] == "response-head") else {
+        let Some(head) = lines[i..]
+            .iter()
+            .filter(own)
+            .find(|l| l["dir"] == "response-head")
+        else {
             continue;
         };
         let Some(status) = head["status"].as_u64() else {
@@ -97,9 +112,19 @@ async fn every_error_of_the_scheduler_api_is_answered_as_recorded() {
             }
             continue;
         };
-        let kind = answer.headers()["content-type"].to_str().unwrap().to_owned();
-        assert_eq!(kind, head["headers"]["Content-Type"].as_str().unwrap(), "{note}");
-        let stream_id = answer.headers()["mesos-stream-id"].to_str().unwrap().to_owned();
+        let kind = answer.headers()["content-type"]
+            .to_str()
+            .unwrap()
+            .to_owned();
+        assert_eq!(
+            kind,
+            head["headers"]["Content-Type"].as_str().unwrap(),
+            "{note}"
+        );
+        let stream_id = answer.headers()["mesos-stream-id"]
+            .to_str()
+            .unwrap()
+            .to_owned();
         let mut events = Events::new(answer);
         let first = events.next().await.unwrap();
         let expected = &event["body"];
@@ -109,10 +134,20 @@ async fn every_error_of_the_scheduler_api_is_answered_as_recorded() {
             assert!(events.next().await.is_none(), "{note}: the stream goes on");
             continue;
         }
-        let id = |event: &Value| event["subscribed"]["framework_id"]["value"].as_str().unwrap().to_owned();
+        let id = |event: &Value| {
+            event["subscribed"]["framework_id"]["value"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        };
         if note.starts_with("--- calls of a subscribed framework") {
-            let recorded = head["headers"]["Mesos-Stream-Id"].as_str().unwrap().to_owned();
-            names.0.push((recorded.to_uppercase(), stream_id.to_uppercase()));
+            let recorded = head["headers"]["Mesos-Stream-Id"]
+                .as_str()
+                .unwrap()
+                .to_owned();
+            names
+                .0
+                .push((recorded.to_uppercase(), stream_id.to_uppercase()));
             names.0.push((recorded, stream_id));
             names.0.push((id(expected), id(&first)));
             subscription = Some(events);
@@ -121,7 +156,10 @@ async fn every_error_of_the_scheduler_api_is_answered_as_recorded() {
     assert!(compared > 110, "only {compared} requests were compared");
     let mut subscription = subscription.unwrap();
     let unknown = subscription.next_of("UPDATE_OPERATION_STATUS").await;
-    assert_eq!(unknown["update_operation_status"]["status"]["state"], "OPERATION_UNKNOWN");
+    assert_eq!(
+        unknown["update_operation_status"]["status"]["state"],
+        "OPERATION_UNKNOWN"
+    );
     world.cluster.shutdown().await;
 }
 
@@ -130,24 +168,47 @@ fn essence(status: &Value, names: &Names) -> Value {
     let message = status["message"].as_str().unwrap_or_default();
     let mut message = names.to_theirs(message);
     // What follows depends on the order of an offer's entries, on ids and paths.
-    for end in ["than available", "for container '", "executor directory '", "ExecutorID.", "unknown container"] {
+    for end in [
+        "than available",
+        "for container '",
+        "executor directory '",
+        "ExecutorID.",
+        "unknown container",
+    ] {
         if let Some(at) = message.find(end) {
             message.truncate(at + end.len());
         }
     }
-    json!([status["state"], status["source"], status["reason"], status.get("uuid").is_some(), message])
+    json!([
+        status["state"],
+        status["source"],
+        status["reason"],
+        status.get("uuid").is_some(),
+        message
+    ])
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn launches_are_validated_as_recorded() {
     let mut agents = recorded_agents();
     agents.truncate(1);
-    let world = World::real(agents, |o| o.allocation_interval = Duration::from_millis(50)).await;
+    let world = World::real(agents, |o| {
+        o.allocation_interval = Duration::from_millis(50)
+    })
+    .await;
     let mut framework = Framework::subscribe(world.master(), framework_info()).await;
     let lines = recording("03-launch-validation.jsonl");
-    let first = lines.iter().position(|l| l["note"] == "=== task id").unwrap();
-    let subscribed = lines.iter().find(|l| l["body"]["type"] == "SUBSCRIBED").unwrap();
-    let theirs = subscribed["body"]["subscribed"]["framework_id"]["value"].as_str().unwrap();
+    let first = lines
+        .iter()
+        .position(|l| l["note"] == "=== task id")
+        .unwrap();
+    let subscribed = lines
+        .iter()
+        .find(|l| l["body"]["type"] == "SUBSCRIBED")
+        .unwrap();
+    let theirs = subscribed["body"]["subscribed"]["framework_id"]["value"]
+        .as_str()
+        .unwrap();
     let master = |id: &str| id.rsplit_once('-').unwrap().0.to_owned();
     let names = Names(vec![(master(theirs), master(&framework.id))]);
     let interesting = |l: &Value| l["dir"] == "request" && l["body"]["type"] == "ACCEPT";
@@ -157,14 +218,19 @@ async fn launches_are_validated_as_recorded() {
             line["note"].as_str().unwrap().clone_into(&mut note);
         }
         if line["dir"] == "request" && line["body"]["type"] == "KILL" {
-            framework.kill(line["body"]["kill"]["task_id"]["value"].as_str().unwrap()).await;
+            framework
+                .kill(line["body"]["kill"]["task_id"]["value"].as_str().unwrap())
+                .await;
             continue;
         }
         if !interesting(line) || note.contains("unacknowledged") {
             continue;
         }
         let operations = &line["body"]["accept"]["operations"];
-        let next = lines[i + 1..].iter().position(interesting).map_or(lines.len(), |n| i + 1 + n);
+        let next = lines[i + 1..]
+            .iter()
+            .position(interesting)
+            .map_or(lines.len(), |n| i + 1 + n);
         // What was recorded for the tasks of this call, until the next one.
         let text = operations.to_string();
         let mut expected: BTreeMap<String, Vec<Value>> = BTreeMap::new();
@@ -175,7 +241,10 @@ async fn launches_are_validated_as_recorded() {
             };
             let quoted = format!("\"task_id\":{}", json!({"value": id}));
             if text.contains(&quoted) {
-                expected.entry(id.to_owned()).or_default().push(essence(status, &names));
+                expected
+                    .entry(id.to_owned())
+                    .or_default()
+                    .push(essence(status, &names));
             }
         }
         let refused = lines[i..next]
@@ -197,7 +266,11 @@ async fn launches_are_validated_as_recorded() {
         compared += 1;
         if let Some(refused) = refused {
             assert_eq!(answer.status(), 400, "{note}");
-            assert_eq!(answer.text().await.unwrap(), refused["body"].as_str().unwrap(), "{note}");
+            assert_eq!(
+                answer.text().await.unwrap(),
+                refused["body"].as_str().unwrap(),
+                "{note}"
+            );
             let decline = json!({"type": "DECLINE", "decline": {
                 "offer_ids": [offer["id"]], "filters": {"refuse_seconds": 0.0}}});
             framework.call(decline).await;
@@ -206,7 +279,9 @@ async fn launches_are_validated_as_recorded() {
         assert_eq!(answer.status(), 202, "{note}");
         let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
         let complete = |found: &BTreeMap<String, Vec<Value>>| {
-            expected.iter().all(|(id, all)| found.get(id).is_some_and(|f| f.len() >= all.len()))
+            expected
+                .iter()
+                .all(|(id, all)| found.get(id).is_some_and(|f| f.len() >= all.len()))
         };
         while !complete(&found) {
             let update = tokio::time::timeout(support::PATIENCE, framework.update()).await;

@@ -38,7 +38,7 @@ async fn sandbox(framework: &Framework, offer: &Value, task: &str, file: &str) -
     serde_json::from_str(&answer.text().await.unwrap()).unwrap_or(Value::Null)
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn a_task_is_launched_watched_read_and_killed() {
     let (world, mut framework) = world().await;
     let offer = framework
@@ -93,7 +93,7 @@ async fn a_task_is_launched_watched_read_and_killed() {
     world.cluster.shutdown().await;
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn tasks_end_as_recorded() {
     let (world, mut framework) = world().await;
     let mut limited = task("maxtime", "sleep 1000");
@@ -208,7 +208,7 @@ fn is_root() -> bool {
     std::fs::metadata("/proc/self").is_ok_and(|m| std::os::unix::fs::MetadataExt::uid(&m) == 0)
 }
 
-#[actix_web::test]
+#[tokio::test]
 async fn a_stubborn_task_is_killed_after_its_grace_period() {
     let (world, mut framework) = world().await;
     let mut stubborn = task("stubborn", "trap '' TERM; while true; do sleep 0.1; done");

@@ -1,23 +1,23 @@
 //! Basic authentication as libprocess does it.
 
-use actix_web::{HttpRequest, HttpResponse};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::ExposeSecret as _;
 
-use super::header;
+use hyper::StatusCode;
+
+use super::server::Response;
+use super::{Request, answer};
 use crate::options::ClusterOptions;
 
 /// The authenticated principal; `None` where authentication is off.
-pub(super) fn principal(
-    options: &ClusterOptions,
-    request: &HttpRequest,
-) -> Result<Option<String>, ()> {
+pub(super) fn principal(options: &ClusterOptions, request: &Request) -> Result<Option<String>, ()> {
     if options.credentials.is_empty() {
         return Ok(None);
     }
     // The word is compared exactly, and the decoded text holds exactly one colon.
-    let encoded = header(request, "Authorization")
+    let encoded = request
+        .header("Authorization")
         .and_then(|h| h.strip_prefix("Basic "))
         .ok_or(())?;
     let decoded = STANDARD.decode(encoded).map_err(|_| ())?;
@@ -39,9 +39,11 @@ fn same(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0, |differ, (a, b)| differ | (a ^ b)) == 0
 }
 
-pub(super) fn unauthorized(realm: &str) -> HttpResponse {
-    HttpResponse::Unauthorized()
-        .insert_header(("WWW-Authenticate", format!("Basic realm=\"{realm}\"")))
-        .content_type("text/plain; charset=utf-8")
-        .body("401 Unauthorized.")
+pub(super) fn unauthorized(realm: &str) -> Response {
+    let challenge = format!("Basic realm=\"{realm}\"");
+    let headers = [
+        ("WWW-Authenticate", &*challenge),
+        ("Content-Type", "text/plain; charset=utf-8"),
+    ];
+    answer(StatusCode::UNAUTHORIZED, &headers, "401 Unauthorized.")
 }

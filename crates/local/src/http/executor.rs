@@ -2,34 +2,23 @@
 
 use std::sync::Arc;
 
-use actix_web::web::{Bytes, Data};
-use actix_web::{HttpRequest, HttpResponse};
 use gantry_mesos::v1::executor::{Call, call};
 
-use super::{Site, accepted, posted, text};
+use super::server::Response;
+use super::{Request, Site, accepted, posted, streaming, text};
 use crate::state::{AgentKey, Reply, validate_executor_call};
 use crate::wire::RecordStream;
 
-pub(super) fn handle(
-    site: &Data<Site>,
-    agent: AgentKey,
-    request: &HttpRequest,
-    body: &Bytes,
-) -> HttpResponse {
-    answer(site, agent, request, body).unwrap_or_else(|reply| text(&reply))
+pub(super) fn handle(site: &Arc<Site>, agent: AgentKey, request: &Request) -> Response {
+    checked(site, agent, request).unwrap_or_else(|reply| text(&reply))
 }
 
-fn answer(
-    site: &Data<Site>,
-    agent: AgentKey,
-    request: &HttpRequest,
-    body: &Bytes,
-) -> Result<HttpResponse, Reply> {
+fn checked(site: &Arc<Site>, agent: AgentKey, request: &Request) -> Result<Response, Reply> {
     if site.hub.turn(|s| s.agents[agent.index()].recovering) {
         return Err(Reply::new(503, "Agent has not finished recovery"));
     }
     let format = posted(request)?;
-    let call: Call = format.decode(body).map_err(Reply::bad)?;
+    let call: Call = format.decode(&request.body).map_err(Reply::bad)?;
     let kind = validate_executor_call(&call)
         .map_err(|e| Reply::bad(format!("Failed to validate Executor::Call: {e}")))?;
     if kind == call::Type::Heartbeat {
@@ -47,7 +36,5 @@ fn answer(
     let stream = RecordStream::new(outbox, move || {
         hub.turn(|s| s.executor_stream_closed(key, &own));
     });
-    Ok(HttpResponse::Ok()
-        .content_type(format.name())
-        .streaming(stream))
+    Ok(streaming(&[("Content-Type", format.name())], stream))
 }

@@ -6,51 +6,40 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use actix_web::web::{Data, Query};
-use actix_web::{HttpRequest, HttpResponse};
-use serde::Deserialize;
+use std::sync::Arc;
+
+use hyper::StatusCode;
 use serde_json::json;
 
-use super::{Site, not_found, text};
+use super::server::Response;
+use super::{Request, Site, answer, json as json_answer, not_found, streaming, text};
 use crate::options::TaskMode;
 use crate::state::{AgentKey, Reply};
 
 /// Bytes of one `/files/read` answer at most.
 const READ_MAX: u64 = 64 << 10;
 
-#[derive(Deserialize)]
-struct Asked {
-    path: Option<String>,
-    offset: Option<String>,
-    length: Option<String>,
-}
-
-pub(super) fn handle(
-    site: &Data<Site>,
-    agent: AgentKey,
-    request: &HttpRequest,
-    what: &str,
-) -> HttpResponse {
-    let Ok(Query(asked)) = Query::<Asked>::from_query(request.query_string()) else {
-        return text(&Reply::bad("Failed to parse the query.\n"));
-    };
-    let Some(path) = asked.path.as_deref().filter(|p| !p.is_empty()) else {
+pub(super) fn handle(site: &Arc<Site>, agent: AgentKey, request: &Request, what: &str) -> Response {
+    let Some(path) = request.query("path").filter(|p| !p.is_empty()) else {
         return text(&Reply::bad("Expecting 'path=value' in query.\n"));
     };
-    let found = match locate(site, agent, path) {
-        Some(found) => found,
-        None => return HttpResponse::NotFound().finish(),
+    let Some(found) = locate(site, agent, &path) else {
+        return text(&Reply::new(404, ""));
     };
     match what {
-        "browse" => browse(path, &found),
-        "read" => read(&found, asked.offset.as_deref(), asked.length.as_deref()),
+        "browse" => browse(&path, &found),
+        "read" => read(
+            &found,
+            request.query("offset").as_deref(),
+            request.query("length").as_deref(),
+        ),
         "download" => download(&found),
         _ => not_found(),
     }
 }
 
 /// The file that a real or virtual path means, if it is inside a run of an executor.
-fn locate(site: &Data<Site>, agent: AgentKey, path: &str) -> Option<PathBuf> {
+fn locate(site: &Arc<Site>, agent: AgentKey, path: &str) -> Option<PathBuf> {
     let TaskMode::Real { work_dir } = &site.options.mode else {
         return None;
     };
@@ -69,16 +58,16 @@ fn locate(site: &Data<Site>, agent: AgentKey, path: &str) -> Option<PathBuf> {
         .then_some(found)
 }
 
-fn failed(error: &io::Error) -> HttpResponse {
+fn failed(error: &io::Error) -> Response {
     text(&Reply::new(
         500,
         format!("Failed to read the file: {error}.\n"),
     ))
 }
 
-fn browse(asked: &str, found: &Path) -> HttpResponse {
+fn browse(asked: &str, found: &Path) -> Response {
     if !found.is_dir() {
-        return HttpResponse::Ok().json(json!([]));
+        return json_answer(&json!([]));
     }
     let entries = match fs::read_dir(found) {
         Ok(entries) => entries,
@@ -107,7 +96,7 @@ fn browse(asked: &str, found: &Path) -> HttpResponse {
         })
         .collect();
     list.sort_by(|a, b| a.0.cmp(&b.0));
-    HttpResponse::Ok().json(list.into_iter().map(|(_, entry)| entry).collect::<Vec<_>>())
+    json_answer(&list.into_iter().map(|(_, entry)| entry).collect())
 }
 
 /// The mode as `ls -l` writes it.
@@ -130,7 +119,7 @@ fn mode_text(meta: &fs::Metadata) -> String {
     std::iter::once(kind).chain(bits).collect()
 }
 
-fn read(found: &Path, offset: Option<&str>, length: Option<&str>) -> HttpResponse {
+fn read(found: &Path, offset: Option<&str>, length: Option<&str>) -> Response {
     let number = |text: Option<&str>, name: &str| -> Result<Option<i64>, Reply> {
         text.map(|text| text.parse::<i64>().map_err(|_| not_a_number(name, text)))
             .transpose()
@@ -163,9 +152,11 @@ fn read(found: &Path, offset: Option<&str>, length: Option<&str>) -> HttpRespons
         Ok((offset, data))
     });
     match result {
-        Ok((offset, data)) => HttpResponse::Ok()
-            .content_type("application/json")
-            .body(read_body(offset, &data)),
+        Ok((offset, data)) => answer(
+            StatusCode::OK,
+            &[("Content-Type", "application/json")],
+            read_body(offset, &data),
+        ),
         Err(error) => failed(&error),
     }
 }
@@ -195,7 +186,7 @@ fn read_body(offset: u64, data: &[u8]) -> Vec<u8> {
     out
 }
 
-fn download(found: &Path) -> HttpResponse {
+fn download(found: &Path) -> Response {
     if found.is_dir() {
         return text(&Reply::bad("Cannot download a directory.\n"));
     }
@@ -215,18 +206,17 @@ fn download(found: &Path) -> HttpResponse {
             Ok(0) => None,
             Ok(n) => {
                 chunk.truncate(n);
-                Some((Ok(actix_web::web::Bytes::from(chunk)), Some(file)))
+                Some((Ok(bytes::Bytes::from(chunk)), Some(file)))
             }
             Err(error) => Some((Err(error), None)),
         }
     });
-    HttpResponse::Ok()
-        .content_type("application/octet-stream")
-        .insert_header((
-            "Content-Disposition",
-            format!("attachment; filename=\"{name}\""),
-        ))
-        .streaming(chunks)
+    let disposition = format!("attachment; filename=\"{name}\"");
+    let headers = [
+        ("Content-Type", "application/octet-stream"),
+        ("Content-Disposition", &*disposition),
+    ];
+    streaming(&headers, chunks)
 }
 
 #[cfg(test)]

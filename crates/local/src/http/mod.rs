@@ -5,16 +5,22 @@ mod executor;
 mod files;
 mod operator;
 mod scheduler;
+mod server;
 
-use std::collections::HashMap;
-use std::net::{SocketAddr, TcpListener};
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_web::http::header::{CONTENT_TYPE, LOCATION};
-use actix_web::http::{KeepAlive, Method, StatusCode};
-use actix_web::web::{self, Bytes, Data, PayloadConfig};
-use actix_web::{App, HttpRequest, HttpResponse, HttpServer};
+use bytes::Bytes;
+use futures_util::Stream;
+use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::{Method, StatusCode};
+
+pub(crate) use server::Server;
+use server::{Body, Response};
 
 use crate::hub::Hub;
 use crate::options::ClusterOptions;
@@ -35,7 +41,6 @@ pub(crate) enum Listener {
 pub(crate) struct Site {
     pub(crate) hub: Arc<Hub>,
     pub(crate) options: Arc<ClusterOptions>,
-    listeners: HashMap<SocketAddr, Listener>,
     masters: Vec<SocketAddr>,
 }
 
@@ -43,17 +48,11 @@ impl Site {
     pub(crate) fn new(
         hub: Arc<Hub>,
         options: Arc<ClusterOptions>,
-        listeners: Vec<(SocketAddr, Listener)>,
+        masters: Vec<SocketAddr>,
     ) -> Self {
-        let masters = listeners
-            .iter()
-            .filter(|(_, l)| matches!(l, Listener::Master(_)))
-            .map(|(a, _)| *a)
-            .collect();
         Self {
             hub,
             options,
-            listeners: listeners.into_iter().collect(),
             masters,
         }
     }
@@ -81,49 +80,73 @@ impl Site {
     }
 }
 
-/// Serves all listeners. The server ends through its handle.
-pub(crate) fn serve(
-    site: Arc<Site>,
-    sockets: Vec<TcpListener>,
-) -> std::io::Result<actix_web::dev::Server> {
-    let threads = site.options.threads.max(1);
-    let body_max = site.options.body_bytes_max;
-    let data = Data::from(site);
-    let mut server = HttpServer::new(move || {
-        App::new()
-            .app_data(data.clone())
-            .app_data(PayloadConfig::new(body_max))
-            .default_service(web::to(handle))
-    })
-    .workers(threads)
-    .disable_signals()
-    // Clients of a master may be silent for hours.
-    .keep_alive(KeepAlive::Os)
-    .client_request_timeout(Duration::from_secs(300))
-    // A client that closes its half is gone, as for the real master.
-    .h1_allow_half_closed(false)
-    .shutdown_timeout(1);
-    for socket in sockets {
-        server = server.listen(socket)?;
-    }
-    Ok(server.run())
+/// A request whose body was read.
+struct Request {
+    method: Method,
+    /// Path and query as they were sent.
+    target: String,
+    headers: HeaderMap,
+    peer: SocketAddr,
+    body: Bytes,
 }
 
-async fn handle(request: HttpRequest, body: Bytes, site: Data<Site>) -> HttpResponse {
-    let listener = site
-        .listeners
-        .get(&request.app_config().local_addr())
-        .copied();
-    let path = request.path();
-    let path = percent_decoded(path);
+impl Request {
+    fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// A parameter of the query.
+    fn query(&self, name: &str) -> Option<String> {
+        let (_, query) = self.target.split_once('?')?;
+        query.split('&').find_map(|pair| {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (key == name).then(|| percent_decoded(&value.replace('+', " ")))
+        })
+    }
+}
+
+/// Answers a request that came in through a listener.
+async fn handle(
+    site: Arc<Site>,
+    listener: Listener,
+    peer: SocketAddr,
+    request: hyper::Request<Incoming>,
+) -> Result<Response, Infallible> {
+    let (head, body) = request.into_parts();
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |p| p.as_str())
+        .to_owned();
+    let body = match Limited::new(body, site.options.body_bytes_max)
+        .collect()
+        .await
+    {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Ok(text(&Reply::new(
+                413,
+                "the body is larger than the cluster's limit",
+            )));
+        }
+        Err(_) => return Ok(text(&Reply::bad("the body could not be read"))),
+    };
+    let request = Request {
+        method: head.method,
+        target,
+        headers: head.headers,
+        peer,
+        body,
+    };
+    let path = percent_decoded(request.target.split('?').next().unwrap_or_default());
     let path = path.strip_suffix('/').unwrap_or(&path);
-    match listener {
-        Some(Listener::Agent(agent)) => {
+    Ok(match listener {
+        Listener::Agent(agent) => {
             let path = path.strip_prefix("/slave(1)").unwrap_or(path);
             match path {
-                "/api/v1/executor" => executor::handle(&site, agent, &request, &body),
-                "/api/v1" => operator::agent(&site, agent, &request, &body),
-                "/health" => HttpResponse::Ok().finish(),
+                "/api/v1/executor" => executor::handle(&site, agent, &request),
+                "/api/v1" => operator::agent(&site, agent, &request),
+                "/health" => text(&Reply::ok()),
                 "/version" => operator::version(),
                 _ => match path.strip_prefix("/files/") {
                     Some(what) => files::handle(&site, agent, &request, what),
@@ -131,27 +154,20 @@ async fn handle(request: HttpRequest, body: Bytes, site: Data<Site>) -> HttpResp
                 },
             }
         }
-        Some(Listener::Master(number)) => {
+        Listener::Master(number) => {
             let path = path
                 .strip_prefix("/master")
                 .filter(|p| p.starts_with('/'))
                 .unwrap_or(path);
-            master(&site, site.masters[number], path, &request, &body)
+            master(&site, site.masters[number], path, &request)
         }
-        None => not_found(),
-    }
+    })
 }
 
-fn master(
-    site: &Data<Site>,
-    own: SocketAddr,
-    path: &str,
-    request: &HttpRequest,
-    body: &Bytes,
-) -> HttpResponse {
+fn master(site: &Arc<Site>, own: SocketAddr, path: &str, request: &Request) -> Response {
     match path {
-        "/local/faults" => return faults(site, request, body),
-        "/health" => return HttpResponse::Ok().finish(),
+        "/local/faults" => return faults(site, request),
+        "/health" => return text(&Reply::ok()),
         "/version" => return operator::version(),
         _ => {}
     }
@@ -177,90 +193,132 @@ fn master(
         return operator::metrics(site);
     }
     if leader != own {
-        let to = request.uri().path_and_query().map_or("/", |p| p.as_str());
-        return redirect(leader, to);
+        return redirect(leader, &request.target);
     }
     match path {
-        "/api/v1/scheduler" => scheduler::handle(site, request, body, principal.as_deref()),
-        "/api/v1" => operator::master(site, request, body),
+        "/api/v1/scheduler" => scheduler::handle(site, request, principal.as_deref()),
+        "/api/v1" => operator::master(site, request),
         "/state" | "/slaves" | "/frameworks" | "/tasks" => operator::legacy(site, path, request),
-        "/teardown" => operator::teardown(site, request, body),
+        "/teardown" => operator::teardown(site, request),
         _ => not_found(),
     }
 }
 
 /// `POST /local/faults` with a [`Fault`] as JSON: 200, or 400 and the reason.
-fn faults(site: &Data<Site>, request: &HttpRequest, body: &Bytes) -> HttpResponse {
-    if request.method() != Method::POST {
-        return text(&method_not_allowed(request.method()));
+fn faults(site: &Arc<Site>, request: &Request) -> Response {
+    if request.method != Method::POST {
+        return text(&method_not_allowed(&request.method));
     }
-    if !request
-        .peer_addr()
-        .is_some_and(|peer| peer.ip().is_loopback())
-    {
+    if !request.peer.ip().is_loopback() {
         return text(&Reply::new(403, "faults can be had from this machine only"));
     }
     // A browser asks before it sends this type to another origin, and gets no leave.
-    if header(request, CONTENT_TYPE.as_str()) != Some(crate::wire::JSON) {
+    if request.header("Content-Type") != Some(crate::wire::JSON) {
         return text(&Reply::new(
             415,
             "Expecting 'Content-Type' of application/json",
         ));
     }
-    let result = serde_json::from_slice::<Fault>(body)
+    let result = serde_json::from_slice::<Fault>(&request.body)
         .map_err(|e| e.to_string())
         .and_then(|fault| site.inject(fault).map_err(|e| e.to_string()));
     match result {
-        Ok(()) => HttpResponse::Ok().finish(),
+        Ok(()) => text(&Reply::ok()),
         Err(reason) => text(&Reply::bad(reason)),
     }
 }
 
-fn percent_decoded(path: &str) -> String {
-    path.replace("%28", "(").replace("%29", ")")
+fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = text.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        match hex.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
 }
 
-fn redirect(to: SocketAddr, path: &str) -> HttpResponse {
-    HttpResponse::TemporaryRedirect()
-        .insert_header((LOCATION, format!("//{to}{path}")))
-        .finish()
+fn redirect(to: SocketAddr, path: &str) -> Response {
+    answer(
+        StatusCode::TEMPORARY_REDIRECT,
+        &[("Location", &format!("//{to}{path}"))],
+        Bytes::new(),
+    )
 }
 
-pub(super) fn header<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
-    request.headers().get(name)?.to_str().ok()
+/// An answer of known length.
+fn answer(status: StatusCode, headers: &[(&str, &str)], body: impl Into<Bytes>) -> Response {
+    build(status, headers, Body::Full(Full::new(body.into())))
+}
+
+/// An answer that goes on until its stream ends.
+fn streaming(
+    headers: &[(&str, &str)],
+    stream: impl Stream<Item = io::Result<Bytes>> + Send + 'static,
+) -> Response {
+    build(StatusCode::OK, headers, Body::Stream(Box::pin(stream)))
+}
+
+fn build(status: StatusCode, headers: &[(&str, &str)], body: Body) -> Response {
+    let mut response = hyper::Response::new(body);
+    *response.status_mut() = status;
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(*name), HeaderValue::try_from(*value))
+        {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// A JSON answer of one of the older endpoints.
+fn json(value: &serde_json::Value) -> Response {
+    answer(
+        StatusCode::OK,
+        &[("Content-Type", crate::wire::JSON)],
+        value.to_string(),
+    )
 }
 
 /// A plain-text answer; one without body has no content type.
-pub(super) fn text(reply: &Reply) -> HttpResponse {
+fn text(reply: &Reply) -> Response {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = HttpResponse::build(status);
+    let mut headers = Vec::new();
+    if !reply.body.is_empty() {
+        headers.push(("Content-Type", "text/plain; charset=utf-8"));
+    }
     if status == StatusCode::METHOD_NOT_ALLOWED {
-        response.insert_header(("Allow", "POST"));
+        headers.push(("Allow", "POST"));
     }
-    if reply.body.is_empty() {
-        return response.finish();
-    }
-    response
-        .content_type("text/plain; charset=utf-8")
-        .body(reply.body.clone())
+    answer(status, &headers, reply.body.clone())
 }
 
-pub(super) fn not_found() -> HttpResponse {
+fn not_found() -> Response {
     text(&Reply::new(404, "404 Not Found."))
 }
 
-pub(super) fn method_not_allowed(method: &Method) -> Reply {
+fn method_not_allowed(method: &Method) -> Reply {
     let body =
         format!("405 Method Not Allowed. Expecting one of {{ 'POST' }}, but received '{method}'.");
     Reply::new(405, body)
 }
 
 /// The checks of method and content type that all v1 APIs share; the type of the body.
-pub(super) fn posted(request: &HttpRequest) -> Result<Format, Reply> {
-    if request.method() != Method::POST {
-        return Err(method_not_allowed(request.method()));
+fn posted(request: &Request) -> Result<Format, Reply> {
+    if request.method != Method::POST {
+        return Err(method_not_allowed(&request.method));
     }
-    match header(request, CONTENT_TYPE.as_str()) {
+    match request.header("Content-Type") {
         None => Err(Reply::bad("Expecting 'Content-Type' to be present")),
         Some(crate::wire::JSON) => Ok(Format::Json),
         Some(crate::wire::PROTOBUF) => Ok(Format::Protobuf),
@@ -272,8 +330,8 @@ pub(super) fn posted(request: &HttpRequest) -> Result<Format, Reply> {
 }
 
 /// The type of the answer, or 406.
-pub(super) fn accepted(request: &HttpRequest) -> Result<Format, Reply> {
-    Format::accepted(header(request, "Accept")).ok_or_else(|| {
+fn accepted(request: &Request) -> Result<Format, Reply> {
+    Format::accepted(request.header("Accept")).ok_or_else(|| {
         Reply::new(
             406,
             "Expecting 'Accept' to allow 'application/x-protobuf' or 'application/json'",

@@ -2,24 +2,26 @@
 
 use std::sync::Arc;
 
-use actix_web::web::{Bytes, Data, Query};
-use actix_web::{HttpRequest, HttpResponse};
 use gantry_mesos::v1::master::{Call, call};
 use gantry_mesos::v1::{self, agent};
-use serde::Deserialize;
+use hyper::{Method, StatusCode};
 use serde_json::json;
 
-use super::{Site, accepted, method_not_allowed, posted, text};
-use crate::state::{AgentKey, Reply, State, VERSION, version_info};
+use super::server::Response;
+use super::{
+    Request, Site, accepted, answer, json as json_answer, method_not_allowed, posted, streaming,
+    text,
+};
+use crate::state::{AgentKey, Reply, State, VERSION};
 use crate::wire::{Format, RecordStream};
 
-pub(super) fn master(site: &Data<Site>, request: &HttpRequest, body: &Bytes) -> HttpResponse {
-    answer(site, request, body).unwrap_or_else(|reply| text(&reply))
+pub(super) fn master(site: &Arc<Site>, request: &Request) -> Response {
+    checked(site, request).unwrap_or_else(|reply| text(&reply))
 }
 
-fn answer(site: &Data<Site>, request: &HttpRequest, body: &Bytes) -> Result<HttpResponse, Reply> {
+fn checked(site: &Arc<Site>, request: &Request) -> Result<Response, Reply> {
     let format = posted(request)?;
-    let call: Call = format.decode(body).map_err(Reply::bad)?;
+    let call: Call = format.decode(&request.body).map_err(Reply::bad)?;
     let invalid = |e: &str| Reply::bad(format!("Failed to validate master::Call: {e}"));
     let kind = call
         .r#type
@@ -30,9 +32,7 @@ fn answer(site: &Data<Site>, request: &HttpRequest, body: &Bytes) -> Result<Http
         return Ok(subscribe(site, format));
     }
     if let Some(answer) = site.hub.turn(|s| s.query(kind)) {
-        return Ok(HttpResponse::Ok()
-            .content_type(format.name())
-            .body(format.encode(&answer)));
+        return Ok(encoded(format, &answer));
     }
     let reply = site
         .hub
@@ -84,34 +84,22 @@ fn command(state: &mut State, kind: call::Type, call: Call) -> Result<Reply, &'s
     })
 }
 
-fn subscribe(site: &Data<Site>, format: Format) -> HttpResponse {
+fn subscribe(site: &Arc<Site>, format: Format) -> Response {
     let outbox = site.hub.turn(|s| s.operator_subscribe(format));
     let hub = Arc::clone(&site.hub);
     let own = Arc::clone(&outbox);
     let stream = RecordStream::new(outbox, move || hub.turn(|s| s.operator_closed(&own)));
-    HttpResponse::Ok()
-        .content_type(format.name())
-        .streaming(stream)
+    streaming(&[("Content-Type", format.name())], stream)
 }
 
 /// `POST /api/v1` of an agent: health, version, and what runs there.
-pub(super) fn agent(
-    site: &Data<Site>,
-    key: AgentKey,
-    request: &HttpRequest,
-    body: &Bytes,
-) -> HttpResponse {
-    agent_answer(site, key, request, body).unwrap_or_else(|reply| text(&reply))
+pub(super) fn agent(site: &Arc<Site>, key: AgentKey, request: &Request) -> Response {
+    agent_answer(site, key, request).unwrap_or_else(|reply| text(&reply))
 }
 
-fn agent_answer(
-    site: &Data<Site>,
-    key: AgentKey,
-    request: &HttpRequest,
-    body: &Bytes,
-) -> Result<HttpResponse, Reply> {
+fn agent_answer(site: &Arc<Site>, key: AgentKey, request: &Request) -> Result<Response, Reply> {
     let format = posted(request)?;
-    let call: agent::Call = format.decode(body).map_err(Reply::bad)?;
+    let call: agent::Call = format.decode(&request.body).map_err(Reply::bad)?;
     let kind = call
         .r#type
         .and_then(|t| agent::call::Type::try_from(t).ok())
@@ -128,63 +116,71 @@ fn agent_answer(
             ),
         )
     })?;
-    Ok(HttpResponse::Ok()
-        .content_type(format.name())
-        .body(format.encode(&answer)))
+    Ok(encoded(format, &answer))
 }
 
-pub(super) fn version() -> HttpResponse {
-    HttpResponse::Ok()
-        .json(json!({ "version": VERSION, "build_user": "", "git_sha": version_info().git_sha() }))
+fn encoded<M: gantry_mesos::descriptor::MesosMessage>(
+    format: crate::wire::Format,
+    message: &M,
+) -> Response {
+    answer(
+        StatusCode::OK,
+        &[("Content-Type", format.name())],
+        format.encode(message),
+    )
 }
 
-pub(super) fn metrics(site: &Data<Site>) -> HttpResponse {
+pub(super) fn version() -> Response {
+    json_answer(&json!({ "version": VERSION, "build_user": "", "git_sha": "" }))
+}
+
+pub(super) fn metrics(site: &Arc<Site>) -> Response {
     let metrics: serde_json::Map<_, _> = site
         .hub
         .turn(|s| s.metrics())
         .into_iter()
         .map(|(name, value)| (name, json!(value)))
         .collect();
-    HttpResponse::Ok().json(metrics)
+    json_answer(&metrics.into())
 }
 
-#[derive(Default, Deserialize)]
-struct Filter {
-    slave_id: Option<String>,
-    framework_id: Option<String>,
-    task_id: Option<String>,
-    limit: Option<usize>,
-    offset: Option<usize>,
-    order: Option<String>,
-}
-
-pub(super) fn legacy(site: &Data<Site>, path: &str, request: &HttpRequest) -> HttpResponse {
-    let Ok(Query(filter)) = Query::<Filter>::from_query(request.query_string()) else {
-        return text(&Reply::bad(
-            "Failed to parse the query: expecting numbers in 'limit' and 'offset'",
-        ));
+pub(super) fn legacy(site: &Arc<Site>, path: &str, request: &Request) -> Response {
+    let number = |name: &str, default: usize| match request.query(name) {
+        None => Ok(default),
+        Some(text) => text.parse().map_err(|_| {
+            Reply::bad(format!(
+                "Failed to parse {name}: Failed to convert '{text}' to number"
+            ))
+        }),
     };
+    let (limit, offset) = match (number("limit", 100), number("offset", 0)) {
+        (Ok(limit), Ok(offset)) => (limit, offset),
+        (Err(reply), _) | (_, Err(reply)) => return text(&reply),
+    };
+    let framework = request.query("framework_id");
+    let task = request.query("task_id");
+    let ascending = request.query("order").as_deref() == Some("asc");
     let value = site.hub.turn(|s| match path {
-        "/slaves" => s.legacy_slaves(filter.slave_id.as_deref()),
-        "/frameworks" => s.legacy_frameworks(filter.framework_id.as_deref()),
+        "/slaves" => s.legacy_slaves(request.query("slave_id").as_deref()),
+        "/frameworks" => s.legacy_frameworks(framework.as_deref()),
         "/tasks" => s.legacy_tasks(
-            filter.limit.unwrap_or(100),
-            filter.offset.unwrap_or(0),
-            filter.order.as_deref() == Some("asc"),
-            filter.framework_id.as_deref(),
-            filter.task_id.as_deref(),
+            limit,
+            offset,
+            ascending,
+            framework.as_deref(),
+            task.as_deref(),
         ),
         _ => s.legacy_state(),
     });
-    HttpResponse::Ok().json(value)
+    json_answer(&value)
 }
 
 /// `POST /teardown` with the form field `frameworkId`.
-pub(super) fn teardown(site: &Data<Site>, request: &HttpRequest, body: &Bytes) -> HttpResponse {
-    if request.method() != actix_web::http::Method::POST {
-        return text(&method_not_allowed(request.method()));
+pub(super) fn teardown(site: &Arc<Site>, request: &Request) -> Response {
+    if request.method != Method::POST {
+        return text(&method_not_allowed(&request.method));
     }
-    let form = String::from_utf8_lossy(body);
+    let form = String::from_utf8_lossy(&request.body);
     match form
         .split('&')
         .find_map(|pair| pair.strip_prefix("frameworkId="))

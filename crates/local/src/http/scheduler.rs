@@ -1,32 +1,27 @@
 //! `POST /api/v1/scheduler`: the order of checks of Mesos `src/master/http.cpp`.
 
-use actix_web::web::{Bytes, Data};
-use actix_web::{HttpRequest, HttpResponse};
+use std::sync::Arc;
+
 use gantry_mesos::v1::scheduler::{Call, call};
 
-use super::{Site, accepted, header, posted, text};
+use super::server::Response;
+use super::{Request, Site, accepted, posted, streaming, text};
 use crate::state::{Reply, State, validate_scheduler_call};
 use crate::wire::{Format, RecordStream};
 
 const STREAM_ID: &str = "Mesos-Stream-Id";
 
-pub(super) fn handle(
-    site: &Data<Site>,
-    request: &HttpRequest,
-    body: &Bytes,
-    principal: Option<&str>,
-) -> HttpResponse {
-    answer(site, request, body, principal).unwrap_or_else(|reply| text(&reply))
+pub(super) fn handle(site: &Arc<Site>, request: &Request, principal: Option<&str>) -> Response {
+    checked(site, request, principal).unwrap_or_else(|reply| text(&reply))
 }
 
-fn answer(
-    site: &Data<Site>,
-    request: &HttpRequest,
-    body: &Bytes,
+fn checked(
+    site: &Arc<Site>,
+    request: &Request,
     principal: Option<&str>,
-) -> Result<HttpResponse, Reply> {
+) -> Result<Response, Reply> {
     let format = posted(request)?;
-    let call: Call = format.decode(body).map_err(Reply::bad)?;
+    let call: Call = format.decode(&request.body).map_err(Reply::bad)?;
     let kind = validate_scheduler_call(&call, principal)
         .map_err(|e| Reply::bad(format!("Failed to validate scheduler::Call: {e}")))?;
     if kind == call::Type::ReconcileOperations {
@@ -34,7 +29,7 @@ fn answer(
     }
     if kind == call::Type::Subscribe {
         let answer_in = accepted(request)?;
-        if request.headers().contains_key(STREAM_ID) {
+        if request.header(STREAM_ID).is_some() {
             return Err(Reply::bad(
                 "Subscribe calls should not include the 'Mesos-Stream-Id' header",
             ));
@@ -46,7 +41,7 @@ fn answer(
             principal,
         ));
     }
-    let stream_id = header(request, STREAM_ID);
+    let stream_id = request.header(STREAM_ID);
     let reply = site
         .hub
         .turn(|s: &mut State| s.scheduler_call(kind, call, stream_id, principal));
@@ -54,21 +49,24 @@ fn answer(
 }
 
 fn subscribe(
-    site: &Data<Site>,
+    site: &Arc<Site>,
     call: call::Subscribe,
     format: Format,
     principal: Option<&str>,
-) -> HttpResponse {
+) -> Response {
     let subscribed = site.hub.turn(|s| s.subscribe(call, format, principal));
-    let hub = std::sync::Arc::clone(&site.hub);
+    let hub = Arc::clone(&site.hub);
     let (framework, id) = (subscribed.framework, subscribed.stream_id.clone());
     let stream = RecordStream::new(subscribed.outbox, move || {
         if let Some(framework) = framework {
             hub.turn(|s| s.stream_closed(framework, &id));
         }
     });
-    HttpResponse::Ok()
-        .insert_header((STREAM_ID, subscribed.stream_id))
-        .content_type(format.name())
-        .streaming(stream)
+    streaming(
+        &[
+            (STREAM_ID, &subscribed.stream_id),
+            ("Content-Type", format.name()),
+        ],
+        stream,
+    )
 }

@@ -575,8 +575,14 @@ fn range_text(ranges: &[(u64, u64)]) -> String {
 pub(crate) fn validate(resource: &Resource) -> Result<(), String> {
     let wrong = |what: &str| {
         // The master looks at the resources before it notes whom they are allocated to.
-        let plain = Resource { allocation_info: None, ..resource.clone() };
-        Err(format!("Resource '{}' is invalid: {what}", ResourceText(&plain)))
+        let plain = Resource {
+            allocation_info: None,
+            ..resource.clone()
+        };
+        Err(format!(
+            "Resource '{}' is invalid: {what}",
+            ResourceText(&plain)
+        ))
     };
     if resource.name.is_empty() {
         return wrong("Empty resource name");
