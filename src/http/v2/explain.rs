@@ -290,7 +290,7 @@ pub(crate) fn sentences(view: &View, workload: &Workload, problem: Option<String
     }
     if counts.unhealthy > 0 {
         sentences.push(format!(
-            "{} failing its health check",
+            "{} failing the health check",
             tasks(counts.unhealthy)
         ));
     }

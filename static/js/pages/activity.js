@@ -1,0 +1,55 @@
+// Deployments, and who did what.
+
+import { get } from "../api.js";
+import { grow, h, icon } from "../dom.js";
+import { count } from "../format.js";
+import { since } from "../times.js";
+import { pager } from "../widgets.js";
+
+const SHAPES = { running: "changing", paused: "waiting", done: "steady", failed: "backing_off", aborted: "backing_off" };
+
+export async function show({ parameters }) {
+  const [deployments, audit] = await Promise.all([get("deployments", { limit: 20 }), get("audit", { offset: parameters.offset, limit: 50 })]);
+  return [
+    h("div", { class: "head" }, h("h1", {}, "Activity")),
+    h("section", {}, h("h2", { class: "section-head" }, "Deployments"), deployments.items.length ? h("div", { class: "workloads" }, deployments.items.map(deployment)) : h("p", { class: "empty" }, "No deployment yet. A rolling restart is one.")),
+    h("section", {}, h("h2", { class: "section-head" }, "What operators did"), audit.items.length ? table(audit.items) : h("p", { class: "empty" }, "Nothing yet. Every change is recorded here with who, when and why."), pager(audit, "activity", parameters)),
+  ];
+}
+
+function deployment(item) {
+  const over = !["running", "paused"].includes(item.status);
+  const button = (verb, text, danger) => h("button", { type: "button", class: danger ? "small danger" : "small", "data-action": "deployment", "data-id": item.id, "data-verb": verb }, text);
+  return h(
+    "article",
+    { class: "workload", "data-key": item.id, "data-state": item.status === "running" ? "starting" : item.status },
+    h("div", { class: "name-line" }, h("span", { class: "name" }, `Rolling restart ${item.id}`), h("span", { class: "sub" }, item.workload ?? "every workload")),
+    h("div", { class: "beam-cell" }, h("div", { class: "beam", role: "img", "aria-label": `${item.done} of ${item.total}` }, grow(h("span", { class: "segment", "data-state": "running" }), { grow: item.done }), grow(h("span", {}), { grow: Math.max(0, item.total - item.done) }))),
+    h("div", { class: "count" }, h("b", {}, count(item.done)), h("span", { class: "sub" }, ` / ${count(item.total)}`)),
+    h("div", { class: "controls bar-of-controls" }, over ? null : [item.status === "paused" ? button("resume", "Resume") : button("pause", "Pause"), button("abort", "Abort", true)]),
+    h("p", { class: "why" }, h("span", { class: "state" }, icon(SHAPES[item.status]), item.status), item.reason ? `: ${item.reason}` : "", " · begun ", since(item.started_at, true), item.at ? [over ? " · ended " : " · paused ", since(item.at, true)] : null),
+  );
+}
+
+function table(items) {
+  return h(
+    "div",
+    { class: "scroll" },
+    h(
+      "table",
+      { class: "stacks" },
+      h("thead", {}, h("tr", {}, ["When", "What", "Before → after", "Who", "Why"].map((text) => h("th", { scope: "col" }, text)))),
+      h("tbody", {}, items.map((entry) =>
+        h(
+          "tr",
+          { "data-key": entry.sequence },
+          h("td", {}, since(entry.at, true)),
+          h("td", { class: "aside" }, entry.action),
+          h("td", {}, entry.before || entry.after ? `${entry.before ?? ""} → ${entry.after ?? ""}` : ""),
+          h("td", { class: "aside" }, entry.actor, h("span", { class: "id" }, entry.address)),
+          h("td", {}, entry.reason ?? ""),
+        ),
+      )),
+    ),
+  );
+}

@@ -1,0 +1,93 @@
+// Everything at a glance, trouble first.
+
+import { get, part } from "../api.js";
+import { h } from "../dom.js";
+import { count, duration, megabytes, plural } from "../format.js";
+import { beam, condition, legend } from "../states.js";
+import { since } from "../times.js";
+import { field, pager, scale } from "../widgets.js";
+
+const PAGE = 50;
+
+export async function show({ parameters, status }) {
+  const offset = Number(parameters.offset) || 0;
+  const list = await get("workloads", { sort: "trouble", q: parameters.q, offset, limit: PAGE });
+  return [
+    h("div", { class: "head" }, h("h1", {}, "Overview"), connection(status)),
+    tiles(status),
+    all(status),
+    h(
+      "section",
+      { "aria-label": "Workloads" },
+      h(
+        "div",
+        { class: "bar-of-controls head section-head" },
+        h("h2", {}, "Workloads"),
+        list.total > 8 || parameters.q ? field("search", "q", parameters.q, "Find a workload") : null,
+        h("span", { class: "sub" }, "trouble first"),
+      ),
+      list.items.length
+        ? h("div", { class: "workloads" }, list.items.map(workload))
+        : h("p", { class: "empty" }, parameters.q ? "No workload has this in its name." : "No workload is declared: set TASK_DEF_NUM and TASK0_NAME, TASK0_IMAGE, … in the environment."),
+      pager(list, "", parameters),
+    ),
+  ];
+}
+
+function connection({ connection, framework }) {
+  const steady = connection.state === "subscribed" && !connection.problem;
+  return h(
+    "p",
+    { class: "sub" },
+    steady ? "subscribed" : connection.state.replace("_", " "),
+    connection.master ? ` to ${connection.master}` : "",
+    " since ",
+    since(connection.since),
+    connection.last_heard_ago === null ? "" : `, last heard ${duration(connection.last_heard_ago)} ago`,
+    framework.id ? h("span", { class: "mono" }, ` · ${framework.id}`) : null,
+  );
+}
+
+function tiles({ totals, framework, unknown_tasks, deployments_at_work }) {
+  const [mem, memUnit] = megabytes(totals.mem);
+  const [disk, diskUnit] = megabytes(totals.disk);
+  const tile = (label, value, unit) => h("div", { class: "tile" }, h("dt", {}, label), h("dd", {}, value, unit ? h("small", {}, ` ${unit}`) : null));
+  return h(
+    "dl",
+    { class: "tiles" },
+    tile("Running", count(totals.counts.running), `of ${count(totals.wanted)} wanted`),
+    tile("Tasks", count(totals.tasks), framework.agents ? `on ${plural(framework.agents, "agent")}` : ""),
+    tile("CPUs", count(totals.cpus)),
+    tile("Memory", mem, memUnit),
+    tile("Disk", disk, diskUnit),
+    totals.gpus ? tile("GPUs", count(totals.gpus)) : null,
+    tile("Ports", count(totals.ports)),
+    deployments_at_work ? tile("Deployments", h("a", { href: "#/activity" }, count(deployments_at_work)), "at work") : null,
+    unknown_tasks ? tile("Unknown", count(unknown_tasks), "tasks") : null,
+  );
+}
+
+function all({ totals }) {
+  if (!totals.wanted && !totals.tasks) return null;
+  const wide = beam({ ...totals.counts });
+  wide.classList.remove("cells");
+  return h("section", { class: "card", "aria-label": "States of all instances" }, h("h2", {}, "All instances"), wide, legend(totals.counts));
+}
+
+function workload(item) {
+  const { running } = item.counts;
+  return h(
+    "article",
+    { class: "workload", "data-key": item.name, "data-state": item.condition, "data-trouble": item.condition !== "steady" && item.condition !== "changing" },
+    h(
+      "div",
+      { class: "name-line" },
+      h("a", { class: "name", href: `#/workloads/${part(item.name)}` }, item.name),
+      condition(item.condition),
+    ),
+    h("div", { class: "beam-cell" }, beam(item.counts)),
+    h("div", { class: "count", title: `${running} running, ${item.wanted} wanted` }, h("b", {}, count(running)), h("span", { class: "sub" }, ` / ${count(item.wanted)}`)),
+    h("div", { class: "controls" }, scale(item)),
+    item.sentences.length ? h("p", { class: "why" }, item.sentences[0]) : null,
+  );
+}
