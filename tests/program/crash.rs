@@ -8,7 +8,7 @@ use std::{
 use gantry_core::{IdGenerator, TaskId};
 use tokio::time::{Instant, sleep};
 
-use crate::support::{Local, WITHIN, serve, until, variables};
+use crate::support::{Api, Local, WITHIN, serve, variables};
 
 const CRASHES: u32 = 50;
 
@@ -35,6 +35,12 @@ fn assert_none_twice(live: &BTreeMap<String, String>) {
             );
         }
     }
+}
+
+async fn desired(api: &Api) -> u32 {
+    let workload = api.json("/api/v2/workloads/web").await;
+    let desired = workload["wanted"].as_u64().expect("a count");
+    u32::try_from(desired).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -70,17 +76,31 @@ async fn a_scheduler_killed_at_any_moment_goes_on_where_it_was() {
         // Some lives end before they have subscribed, some in the middle of launching, and some
         // are long enough to come to rest.
         if crash % 2 == 1 {
-            let live = until("everything as wanted", async || {
+            let deadline = Instant::now() + WITHIN;
+            let live = loop {
+                let desired = desired(&api).await;
+                assert!(
+                    wanted.contains(&desired),
+                    "crash {crash}: {desired} of {wanted:?}"
+                );
                 let live = local.live().await;
                 assert_none_twice(&live);
-                let rest = live.values().all(|state| state == "TASK_RUNNING");
+                let running: BTreeSet<_> = api.running().await.into_values().collect();
                 let numbers: BTreeSet<_> = live.keys().map(|task| instance(task)).collect();
-                let as_wanted = wanted
-                    .iter()
-                    .any(|count| numbers.iter().copied().eq(1..=*count));
-                (rest && as_wanted).then_some(live)
-            })
-            .await;
+                // As many as wanted, all running, and Gantry thinks the same.
+                if numbers.into_iter().eq(1..=desired)
+                    && live.values().all(|state| state == "TASK_RUNNING")
+                    && running.iter().eq(live.keys())
+                {
+                    break live;
+                }
+                let late = Instant::now() >= deadline;
+                assert!(
+                    !late,
+                    "crash {crash}: {desired} wanted, Gantry has {running:?}, the cluster {live:?}"
+                );
+                sleep(Duration::from_millis(20)).await;
+            };
             let lost: Vec<_> = settled
                 .iter()
                 .filter(|task| instance(task) <= lowest && !live.contains_key(*task))
@@ -89,20 +109,6 @@ async fn a_scheduler_killed_at_any_moment_goes_on_where_it_was() {
             wanted = vec![live.len() as u32];
             lowest = wanted[0];
             settled = live.into_keys().collect();
-            // Gantry thinks the same.
-            let deadline = Instant::now() + WITHIN;
-            loop {
-                let running: BTreeSet<_> = api.running().await.into_values().collect();
-                if running == settled {
-                    break;
-                }
-                let late = Instant::now() >= deadline;
-                assert!(
-                    !late,
-                    "crash {crash}: Gantry has {running:?}, the cluster {settled:?}"
-                );
-                sleep(Duration::from_millis(20)).await;
-            }
         }
         if roll(10) < 8 {
             let count = roll(INSTANCES_MAX) as u32;
