@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use gantry_local::AgentOptions;
 use serde_json::{Value, json};
-use support::{Framework, World, eventually, framework_info, http, task};
+use support::{Events, Framework, World, eventually, framework_info, http, task};
 
 fn agents() -> Vec<AgentOptions> {
     AgentOptions::many(1, 8.0, 4096.0, 10_000.0)
@@ -223,4 +223,274 @@ async fn a_stubborn_task_is_killed_after_its_grace_period() {
     assert_eq!(killed["message"], "Command terminated with signal Killed");
     assert!(begun.elapsed() >= Duration::from_millis(450));
     world.cluster.shutdown().await;
+}
+
+/// A call of an executor, from outside: its process only waits.
+async fn executor_call(offer: &Value, mut call: Value, framework: &Framework) -> reqwest::Response {
+    let address = &offer["url"]["address"];
+    call["executor_id"] = json!({"value": "ex"});
+    call["framework_id"] = json!({"value": framework.id});
+    http()
+        .post(format!(
+            "http://{}:{}/slave(1)/api/v1/executor",
+            address["ip"].as_str().unwrap(),
+            address["port"]
+        ))
+        .header("Content-Type", "application/json")
+        .body(call.to_string())
+        .send()
+        .await
+        .unwrap()
+}
+
+fn executor_update(task: &str, state: &str, uuid: u8) -> Value {
+    use base64::Engine as _;
+    let mut bytes = [uuid; 16];
+    bytes[6] = 0x40;
+    let uuid = base64::engine::general_purpose::STANDARD.encode(bytes);
+    json!({"type": "UPDATE", "update": {"status": {
+        "task_id": {"value": task}, "state": state, "source": "SOURCE_EXECUTOR", "uuid": uuid}}})
+}
+
+fn with_executor(id: &str) -> Value {
+    let mut task = task(id, "");
+    task.as_object_mut().unwrap().remove("command");
+    task["executor"] = json!({"type": "CUSTOM", "executor_id": {"value": "ex"},
+        "command": {"value": "exec sleep 1000"},
+        "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}},
+            {"name": "mem", "type": "SCALAR", "scalar": {"value": 32}}]});
+    task
+}
+
+#[tokio::test]
+async fn an_executor_is_served_as_recorded() {
+    let (world, mut framework) = world().await;
+    let offer = framework
+        .launch(vec![with_executor("e1"), with_executor("e2")])
+        .await;
+    let status = |answer: reqwest::Response| answer.status().as_u16();
+    let early = executor_call(&offer, executor_update("e1", "TASK_RUNNING", 1), &framework).await;
+    assert_eq!(status(early), 403);
+    let heartbeat = json!({"type": "HEARTBEAT"});
+    assert_eq!(
+        status(executor_call(&offer, heartbeat, &framework).await),
+        202
+    );
+    let subscribe = json!({"type": "SUBSCRIBE", "subscribe": {}});
+    let mut stream = Events::new(executor_call(&offer, subscribe.clone(), &framework).await);
+    let subscribed = stream.next().await.unwrap();
+    assert_eq!(subscribed["type"], "SUBSCRIBED");
+    assert_eq!(
+        subscribed["subscribed"]["executor_info"]["executor_id"]["value"],
+        "ex"
+    );
+    assert_eq!(
+        subscribed["subscribed"]["agent_info"]["id"],
+        offer["agent_id"]
+    );
+    for id in ["e1", "e2"] {
+        let launch = stream.next().await.unwrap();
+        assert_eq!(launch["launch"]["task"]["task_id"]["value"], id);
+    }
+    let running = executor_update("e1", "TASK_RUNNING", 2);
+    assert_eq!(
+        status(executor_call(&offer, running.clone(), &framework).await),
+        202
+    );
+    assert_eq!(stream.next().await.unwrap()["type"], "ACKNOWLEDGED");
+    // The same update again is acknowledged again and goes no further.
+    executor_call(&offer, running, &framework).await;
+    assert_eq!(stream.next().await.unwrap()["type"], "ACKNOWLEDGED");
+    let update = framework.update().await;
+    assert_eq!(
+        (&update["state"], &update["executor_id"]["value"]),
+        (&json!("TASK_RUNNING"), &json!("ex"))
+    );
+    let mut invalid = executor_update("e1", "TASK_RUNNING", 3);
+    invalid["update"]["status"]["source"] = json!("SOURCE_AGENT");
+    let answer = executor_call(&offer, invalid, &framework).await;
+    assert_eq!(answer.status(), 400);
+    assert!(
+        answer
+            .text()
+            .await
+            .unwrap()
+            .starts_with("Failed to validate Executor::Call: Received Call from executor ex")
+    );
+
+    // Messages both ways.
+    let data = json!({"data": "aGVsbG8="});
+    executor_call(
+        &offer,
+        json!({"type": "MESSAGE", "message": data}),
+        &framework,
+    )
+    .await;
+    assert_eq!(
+        framework.events.next_of("MESSAGE").await["message"]["data"],
+        "aGVsbG8="
+    );
+    framework
+        .call(
+            json!({"type": "MESSAGE", "message": {"agent_id": offer["agent_id"],
+        "executor_id": {"value": "ex"}, "data": "aGVsbG8="}}),
+        )
+        .await;
+    assert_eq!(stream.next().await.unwrap()["message"]["data"], "aGVsbG8=");
+
+    // A task that the executor does not know after it subscribed again is dropped.
+    let mut stream = Events::new(executor_call(&offer, subscribe, &framework).await);
+    assert_eq!(stream.next().await.unwrap()["type"], "SUBSCRIBED");
+    let dropped = framework.update().await;
+    assert_eq!(
+        (&dropped["task_id"]["value"], &dropped["state"]),
+        (&json!("e2"), &json!("TASK_DROPPED"))
+    );
+    framework.kill("e1").await;
+    assert_eq!(
+        stream.next_of("KILL").await["kill"]["task_id"]["value"],
+        "e1"
+    );
+
+    // The agent's process dies: the executor does not come back in time.
+    world
+        .cluster
+        .inject(gantry_local::Fault::RestartAgent {
+            agent: 0,
+            milliseconds: 100,
+        })
+        .unwrap();
+    assert!(stream.next().await.is_none());
+    let failure = framework.events.next_of("FAILURE").await;
+    assert_eq!(failure["failure"]["status"], 9);
+    let gone = framework.update().await;
+    assert_eq!(gone["reason"], "REASON_EXECUTOR_REREGISTRATION_TIMEOUT");
+    assert_eq!(gone["state"], "TASK_GONE");
+    world.cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_group_shares_its_fate() {
+    let (world, mut framework) = world().await;
+    let offer = framework.offer().await;
+    let executor = json!({"type": "DEFAULT", "executor_id": {"value": "pod"}, "framework_id": {"value": framework.id},
+        "resources": [{"name": "cpus", "type": "SCALAR", "scalar": {"value": 0.1}},
+            {"name": "mem", "type": "SCALAR", "scalar": {"value": 32}},
+            {"name": "disk", "type": "SCALAR", "scalar": {"value": 32}}]});
+    let mut tasks = vec![
+        task("stays", "sleep 1000"),
+        task("fails", "while [ ! -e go ]; do sleep 0.05; done; exit 1"),
+    ];
+    for task in &mut tasks {
+        task["agent_id"] = offer["agent_id"].clone();
+    }
+    framework
+        .accept(
+            &offer,
+            json!([{"type": "LAUNCH_GROUP", "launch_group": {
+        "executor": executor, "task_group": {"tasks": tasks}}}]),
+        )
+        .await;
+    let mut running = 0;
+    while running < 2 {
+        let status = framework.update().await;
+        if status["state"] == "TASK_RUNNING" {
+            assert!(
+                status["container_status"]["container_id"]["parent"].is_object(),
+                "{status}"
+            );
+            running += 1;
+        }
+    }
+    let dir = world
+        .dir
+        .as_ref()
+        .unwrap()
+        .path()
+        .join("work/slaves")
+        .join(offer["agent_id"]["value"].as_str().unwrap())
+        .join(format!(
+            "frameworks/{}/executors/pod/runs/latest/tasks/fails/go",
+            framework.id
+        ));
+    std::fs::write(dir, "").unwrap();
+    let failed = framework.until("fails", "TASK_FAILED").await;
+    assert_eq!(failed["message"], "Command exited with status 1");
+    framework.until("stays", "TASK_KILLED").await;
+    let failure = framework.events.next_of("FAILURE").await;
+    assert_eq!(failure["failure"]["executor_id"]["value"], "pod");
+    world.cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn health_checks_report_and_kill() {
+    let (world, mut framework) = world().await;
+    let mut sick = task("sick", "touch good; sleep 1000");
+    sick["health_check"] = json!({"type": "COMMAND", "command": {"value": "test -e good"}, "delay_seconds": 0.1,
+        "interval_seconds": 0.05, "timeout_seconds": 5.0, "grace_period_seconds": 0.0, "consecutive_failures": 2});
+    let mut checked = task("checked", "sleep 1000");
+    checked["check"] = json!({"type": "COMMAND", "command": {"command": {"value": "exit 7"}},
+        "delay_seconds": 0.0, "interval_seconds": 0.05});
+    let offer = framework.launch(vec![sick, checked]).await;
+    let path = world
+        .dir
+        .as_ref()
+        .unwrap()
+        .path()
+        .join("work/slaves")
+        .join(offer["agent_id"]["value"].as_str().unwrap())
+        .join(format!(
+            "frameworks/{}/executors/sick/runs/latest/good",
+            framework.id
+        ));
+    let (mut healths, mut code) = (Vec::new(), Value::Null);
+    loop {
+        let status = framework.update().await;
+        if status["task_id"]["value"] == "checked" {
+            let found = &status["check_status"]["command"];
+            assert!(found.is_object(), "{status}");
+            if status["reason"] == "REASON_TASK_CHECK_STATUS_UPDATED" {
+                code = found["exit_code"].clone();
+            }
+            continue;
+        }
+        if status["reason"] == "REASON_TASK_HEALTH_CHECK_STATUS_UPDATED" {
+            healths.push(status["healthy"].clone());
+            if healths == [json!(true)] {
+                std::fs::remove_file(&path).unwrap();
+            }
+        }
+        if status["state"] == "TASK_KILLED" {
+            assert_eq!(status["healthy"], false);
+            break;
+        }
+    }
+    assert_eq!(healths, [true, false, false]);
+    framework.kill("checked").await;
+    framework.until("checked", "TASK_KILLED").await;
+    assert_eq!(code, 7);
+    world.cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn nothing_outlives_the_cluster() {
+    let (world, mut framework) = world().await;
+    framework
+        .launch(vec![task(
+            "orphan",
+            "trap '' TERM; echo $$; while true; do sleep 0.1; done",
+        )])
+        .await;
+    let running = framework.until("orphan", "TASK_RUNNING").await;
+    let pid = running["container_status"]["executor_pid"]
+        .as_u64()
+        .unwrap();
+    let alive = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.contains("(sh)") && !stat.contains(") Z")
+    };
+    assert!(alive());
+    // Dropped without a word, as when the owner panics.
+    drop(world.cluster);
+    eventually("its end", async || !alive()).await;
 }

@@ -608,6 +608,14 @@ impl State {
         }
     }
 
+    /// The built-in executor of a pod exits once all its updates are acknowledged.
+    pub(super) fn pod_may_end(&mut self, key: ExecutorKey) {
+        let is_pod = self.executors.get(&key).is_some_and(Executor::is_pod);
+        if is_pod && !self.tasks.values().any(|t| t.executor == Some(key)) {
+            self.executor_exited(key, Some(0));
+        }
+    }
+
     /// Forgets executors that only statuses still named.
     pub(super) fn forget_ended_executor(&mut self, key: ExecutorKey) {
         let Some(executor) = self.executors.get(&key) else {

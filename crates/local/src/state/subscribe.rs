@@ -246,9 +246,12 @@ impl State {
 
     /// The end of a framework: its tasks are killed without any event to it.
     pub(crate) fn remove_framework(&mut self, key: FrameworkKey) {
-        let Some(framework) = self.frameworks.get(&key) else {
+        let Some(framework) = self.frameworks.get_mut(&key) else {
             return;
         };
+        if let Some(stream) = framework.stream.take() {
+            stream.outbox.end(End::Clean);
+        }
         let offers: Vec<u64> = framework.offers.iter().copied().collect();
         let executors: Vec<_> = self
             .executors
@@ -267,9 +270,6 @@ impl State {
             return;
         };
         self.framework_ids.remove(&framework.id);
-        if let Some(stream) = framework.stream.take() {
-            stream.outbox.end(End::Clean);
-        }
         framework.unregistered = Some(self.unix());
         framework.filters.clear();
         self.announce_framework_removed(&framework.info);

@@ -108,10 +108,6 @@ impl State {
             return;
         }
         let siblings: Vec<TaskKey> = executor.tasks.iter().copied().collect();
-        if siblings.is_empty() {
-            self.executor_exited(executor_key, Some(0));
-            return;
-        }
         if failed {
             for sibling in siblings {
                 let of_group = self
@@ -284,7 +280,7 @@ impl State {
             executor.tasks.remove(&key);
         }
         let max = self.options.completed_tasks_max;
-        let agent = task.agent;
+        let (agent, executor) = (task.agent, task.executor);
         if let Some(framework) = self.frameworks.get_mut(&task.framework) {
             framework.tasks.remove(&task.id);
             framework.unreachable.remove(&task.id);
@@ -294,6 +290,9 @@ impl State {
                 }
                 framework.completed.push_back(task);
             }
+        }
+        if let Some(executor) = executor {
+            self.pod_may_end(executor);
         }
         self.drain_progress(agent);
     }
