@@ -1,6 +1,6 @@
 //! `gantry dev`: everything in one process.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use crate::support::{Api, Program, until};
 
@@ -40,12 +40,7 @@ async fn dev_starts_stops_and_goes_on() {
         .await
         .unwrap()
         .unwrap();
-    let entries = std::fs::read_dir("/proc").unwrap();
-    let left: Vec<_> = entries
-        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("environ")).ok())
-        .filter(|environment| environment.contains(directory.path().to_str().unwrap()))
-        .collect();
-    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(processes_of(directory.path()), Vec::<String>::new());
 
     // The cluster is another one, yet the framework, its counts and its history are the same.
     let mut program = Program::start(directory.path(), "dev", &arguments, &nothing);
@@ -59,13 +54,23 @@ async fn dev_starts_stops_and_goes_on() {
             .all(|id| !running.values().any(|old| old == id))
     );
     assert_eq!(framework_id(&api).await, framework);
-    program.signal("TERM");
-    assert_eq!(
-        program.ended().await.code(),
-        Some(0),
-        "{}",
-        program.output()
-    );
+
+    // Not even SIGKILL leaves tasks behind.
+    program.kill_9();
+    until("the end of all tasks", async || {
+        processes_of(directory.path()).is_empty().then_some(())
+    })
+    .await;
+}
+
+/// The environments of the processes whose sandboxes are below `directory`.
+fn processes_of(directory: &Path) -> Vec<String> {
+    let directory = directory.to_str().unwrap();
+    let entries = std::fs::read_dir("/proc").unwrap();
+    entries
+        .filter_map(|entry| std::fs::read_to_string(entry.ok()?.path().join("environ")).ok())
+        .filter(|environment| environment.contains(directory))
+        .collect()
 }
 
 async fn framework_id(api: &Api) -> String {
