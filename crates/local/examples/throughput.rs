@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p gantry-local --example throughput -- [agents] [tasks]`
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -19,6 +19,9 @@ use gantry_mesos::v1::{
     CommandInfo, Filters, FrameworkId, FrameworkInfo, Resource, TaskId, TaskInfo, TaskState, value,
 };
 use prost::Message as _;
+
+/// Tasks that may be on their way to TASK_RUNNING at once.
+const WINDOW: u64 = 20_000;
 
 /// One connection that calls are pipelined on; answers are counted by another thread.
 struct Calls {
@@ -217,10 +220,13 @@ fn launches(
     let begun = Instant::now();
     let (mut launched, mut running, mut updates) = (0u64, 0u64, 0u64);
     let mut tenth = Instant::now();
-    let mut states: BTreeMap<i32, u64> = BTreeMap::new();
+    let mut offers = VecDeque::new();
     while running < tasks {
         let event = events.next()?;
-        for offer in event.offers.iter().flat_map(|o| &o.offers) {
+        offers.extend(event.offers.into_iter().flat_map(|o| o.offers));
+        while launched - running < WINDOW
+            && let Some(offer) = offers.pop_front()
+        {
             let wanted = share.min(tasks - launched);
             let task_infos = (0..wanted)
                 .map(|i| TaskInfo {
@@ -259,7 +265,6 @@ fn launches(
         }
         if let Some(status) = event.update.map(|u| u.status) {
             updates += 1;
-            *states.entry(status.state).or_default() += 1;
             if status.state == TaskState::TaskRunning as i32 {
                 running += 1;
                 if running.is_multiple_of((tasks / 10).max(1)) {

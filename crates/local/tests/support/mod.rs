@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt as _;
 use gantry_local::{AgentOptions, Cluster, ClusterHandle, ClusterOptions};
 use serde_json::{Value, json};
 
