@@ -57,7 +57,10 @@ pub(crate) struct Executor {
     pub(crate) stage: Stage,
     pub(crate) pid: Option<u32>,
     pub(crate) outbox: Option<Arc<Outbox>>,
+    /// Its live tasks.
     pub(crate) tasks: BTreeSet<TaskKey>,
+    /// How many tasks there are records of, the ended but unacknowledged ones included.
+    pub(super) records: usize,
     queued: Vec<Queued>,
     /// Whether it ever was given a task.
     used: bool,
@@ -91,6 +94,7 @@ impl Executor {
             pid: None,
             outbox: None,
             tasks: BTreeSet::new(),
+            records: 0,
             queued: Vec::new(),
             used: false,
             death: None,
@@ -581,9 +585,9 @@ impl State {
                 "Executor terminated",
             )
         });
-        self.agent_mut(agent).executors.remove(&key);
         // Statuses name their executor, so it is kept until its tasks are acknowledged.
-        let unfinished = self.tasks.values().any(|t| t.executor == Some(key));
+        let unfinished = executor.records > 0;
+        self.agent_mut(agent).executors.remove(&key);
         if self.agent(agent).is_connected() {
             self.send(
                 framework,
@@ -608,22 +612,22 @@ impl State {
         }
     }
 
-    /// The built-in executor of a pod exits once all its updates are acknowledged.
-    pub(super) fn pod_may_end(&mut self, key: ExecutorKey) {
-        let is_pod = self.executors.get(&key).is_some_and(Executor::is_pod);
-        if is_pod && !self.tasks.values().any(|t| t.executor == Some(key)) {
-            self.executor_exited(key, Some(0));
-        }
-    }
-
-    /// Forgets executors that only statuses still named.
-    pub(super) fn forget_ended_executor(&mut self, key: ExecutorKey) {
-        let Some(executor) = self.executors.get(&key) else {
+    /// The record of a task of this executor is gone. A pod's executor exits with the last
+    /// one; an executor that ended before was kept only because statuses name it.
+    pub(super) fn executor_loses_record(&mut self, key: ExecutorKey, task: TaskKey) {
+        let Some(executor) = self.executors.get_mut(&key) else {
             return;
         };
-        let gone = !self.agent(executor.agent).executors.contains(&key);
-        if gone && !self.tasks.values().any(|t| t.executor == Some(key)) {
+        executor.tasks.remove(&task);
+        executor.records = executor.records.saturating_sub(1);
+        if executor.records > 0 {
+            return;
+        }
+        let is_pod = executor.is_pod();
+        if !self.agents[executor.agent.index()].executors.contains(&key) {
             self.executors.remove(&key);
+        } else if is_pod {
+            self.executor_exited(key, Some(0));
         }
     }
 }

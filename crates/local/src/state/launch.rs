@@ -96,15 +96,24 @@ impl State {
             return;
         }
         let resources = Bag::parse(&info.resources);
+        // Without processes every executor is one of ours.
+        let own_kind = if self.simulated().is_some() {
+            ExecutorKind::Pod
+        } else {
+            ExecutorKind::Custom
+        };
         let executor = info
             .executor
             .clone()
-            .map(|e| self.use_executor(acceptance, e, ExecutorKind::Custom));
+            .map(|e| self.use_executor(acceptance, e, own_kind));
         acceptance.use_up(&resources);
         let task = self.add_task(acceptance, &info, resources, executor, None);
+        if self.simulated().is_some() {
+            self.simulated_launch(task);
+            return;
+        }
         match executor {
             Some(executor) => self.queue_for_executor(executor, Queued::Task(task)),
-            None if self.simulated().is_some() => self.simulated_launch(task, &info),
             None => self.start_command_task(task, info),
         }
     }
@@ -138,7 +147,9 @@ impl State {
             return;
         }
         let kind = match group.executor.r#type() {
-            gantry_mesos::v1::executor_info::Type::Custom => ExecutorKind::Custom,
+            gantry_mesos::v1::executor_info::Type::Custom if self.simulated().is_none() => {
+                ExecutorKind::Custom
+            }
             _ => ExecutorKind::Pod,
         };
         let executor = self.use_executor(acceptance, group.executor, kind);
@@ -150,8 +161,8 @@ impl State {
             tasks.push(self.add_task(acceptance, info, resources, Some(executor), Some(number)));
         }
         if self.simulated().is_some() {
-            for (task, info) in tasks.into_iter().zip(&group.task_group.tasks) {
-                self.simulated_launch(task, info);
+            for task in tasks {
+                self.simulated_launch(task);
             }
         } else if kind == ExecutorKind::Pod {
             for (task, info) in tasks.into_iter().zip(group.task_group.tasks) {
@@ -202,6 +213,7 @@ impl State {
         self.agent_mut(acceptance.agent).tasks.insert(key);
         if let Some(executor) = executor.and_then(|e| self.executors.get_mut(&e)) {
             executor.tasks.insert(key);
+            executor.records += 1;
         }
         if let Some(framework) = self.frameworks.get_mut(&acceptance.framework) {
             framework.tasks.insert(id, key);
@@ -301,7 +313,7 @@ impl State {
             ),
         );
         self.agent_mut(agent).executors.insert(key);
-        if kind == ExecutorKind::Custom && self.simulated().is_none() {
+        if kind == ExecutorKind::Custom {
             let mut site = self.site(framework, agent, &id, &container);
             site.role = acceptance.role.to_string();
             if let Some(user) = info.command.as_ref().and_then(|c| c.user.clone()) {

@@ -94,11 +94,7 @@ impl State {
             task.visible = task.latest;
         }
         self.actions.push(Action::Cancel { task: key });
-        let executor = task.executor;
         self.complete_task(key);
-        if let Some(executor) = executor {
-            self.forget_ended_executor(executor);
-        }
     }
 
     /// The tasks of a framework that is being removed.

@@ -101,7 +101,7 @@ impl State {
         }
     }
 
-    pub(super) fn simulated_launch(&mut self, key: TaskKey, _info: &TaskInfo) {
+    pub(super) fn simulated_launch(&mut self, key: TaskKey) {
         let delay = self.simulated().map(|s| s.staging).unwrap_or_default();
         self.step(key, delay, Step::Start);
     }

@@ -108,7 +108,7 @@ impl State {
             return;
         }
         let siblings: Vec<TaskKey> = executor.tasks.iter().copied().collect();
-        if failed {
+        if failed && group.is_some() {
             for sibling in siblings {
                 let of_group = self
                     .tasks
@@ -276,9 +276,6 @@ impl State {
         };
         task.updates.clear();
         self.agent_mut(task.agent).tasks.remove(&key);
-        if let Some(executor) = task.executor.and_then(|e| self.executors.get_mut(&e)) {
-            executor.tasks.remove(&key);
-        }
         let max = self.options.completed_tasks_max;
         let (agent, executor) = (task.agent, task.executor);
         if let Some(framework) = self.frameworks.get_mut(&task.framework) {
@@ -292,7 +289,7 @@ impl State {
             }
         }
         if let Some(executor) = executor {
-            self.pod_may_end(executor);
+            self.executor_loses_record(executor, key);
         }
         self.drain_progress(agent);
     }
