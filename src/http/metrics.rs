@@ -321,6 +321,12 @@ fn runtime(encoder: &mut DescriptorEncoder<'_>, metrics: &Metrics) -> std::fmt::
     )?;
     histogram(
         encoder,
+        "offer_to_accept_seconds",
+        "From an offer's coming to the leaving of its ACCEPT",
+        &metrics.offer_to_accept,
+    )?;
+    histogram(
+        encoder,
         "store_commit_seconds",
         "Commits of the store",
         &metrics.commits,

@@ -156,6 +156,13 @@ impl Committer {
             && !step.calls.is_empty()
         {
             self.shared.metrics.calls.add(step.calls.len() as u64);
+            let now = self.clock.now();
+            for call in &step.calls {
+                if let Call::Accept { offered_at, .. } = call {
+                    let took = now.since(*offered_at);
+                    self.shared.metrics.offer_to_accept.observe(took);
+                }
+            }
             let calls = Calls {
                 session,
                 calls: step.calls,

@@ -80,6 +80,9 @@ pub struct Metrics {
     pub inputs: Number,
     /// Steps of the scheduler.
     pub steps: Durations,
+    /// From an offer's coming to the leaving of its ACCEPT, to the millisecond: what the offer
+    /// was held, the step and the commit.
+    pub offer_to_accept: Durations,
     /// Commits of the store that succeeded, with how long each took.
     pub commits: Durations,
     /// Attempts to commit that failed and were repeated.

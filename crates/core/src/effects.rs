@@ -39,6 +39,8 @@ pub enum Call {
         launches: Vec<Launch>,
         /// For how long the rest of the offer is refused.
         refuse: Duration,
+        /// When the offer came.
+        offered_at: Timestamp,
     },
     /// Give offers back.
     Decline {

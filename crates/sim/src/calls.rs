@@ -29,6 +29,7 @@ impl World {
                 launches,
                 refuse,
                 agent,
+                ..
             } => self.accept(&offer, &agent, launches, refuse.as_millis() as u64),
             Call::Decline { offers, refuse } => {
                 for offer in offers {

@@ -19,9 +19,9 @@ pub(crate) fn call(call: core::Call) -> Call {
     match call {
         core::Call::Accept {
             offer,
-            agent: _,
             launches,
             refuse,
+            ..
         } => {
             let tasks = launches.iter().map(task).collect();
             Call::accept_offers(

@@ -57,6 +57,7 @@ fn launched(template: Template, ports: &[u16], pieces: Vec<Piece>) -> Value {
         agent: AgentId::new("m-S1"),
         launches: vec![launch],
         refuse: Duration::from_millis(500),
+        offered_at: gantry_core::Timestamp::ZERO,
     });
     let mut call = to_json(&call);
     let task = call["accept"]["operations"][0]["launch"]["task_infos"][0].take();

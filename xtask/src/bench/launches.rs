@@ -89,14 +89,12 @@ fn measure(agents: usize, tasks: usize) -> Result<()> {
         cluster_resident as f64 / 1024.0,
         cluster_cpu.as_secs_f64(),
     );
-    for line in http::request(&address, "GET", "/metrics", "")
-        .unwrap_or_default()
-        .lines()
-    {
-        if line.contains("offer_to_accept") && line.contains("quantile") {
-            println!("  {line}");
-        }
-    }
+    let metrics = http::request(&address, "GET", "/metrics", "")?;
+    println!(
+        "  offer to ACCEPT: p50 at most {} s, p99 at most {} s",
+        quantile(&metrics, 0.5),
+        quantile(&metrics, 0.99)
+    );
     drop(serve);
     drop(cluster);
     std::fs::remove_dir_all(&folder)?;
@@ -107,4 +105,17 @@ fn measure(agents: usize, tasks: usize) -> Result<()> {
 fn running(address: &str) -> Result<usize> {
     let overview = http::get(address, "/api/v2/workloads/web")?;
     Ok(overview["counts"]["running"].as_u64().unwrap_or(0) as usize)
+}
+
+/// The bound of the histogram bucket that holds this part of all offers.
+fn quantile(metrics: &str, part: f64) -> String {
+    let buckets: Vec<(&str, f64)> = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("gantry_offer_to_accept_seconds_bucket{le=\""))
+        .filter_map(|line| line.split_once("\"} "))
+        .filter_map(|(bound, count)| Some((bound, count.trim().parse().ok()?)))
+        .collect();
+    let all = buckets.last().map_or(0.0, |(_, count)| *count);
+    let bound = buckets.iter().find(|(_, count)| *count >= all * part);
+    bound.map_or("?", |(bound, _)| bound).to_owned()
 }

@@ -443,6 +443,7 @@ impl Scheduler {
                     agent: offer.agent.id.clone(),
                     launches,
                     refuse,
+                    offered_at: since,
                 });
             } else if wanted_by_blocked && self.now.since(since) < self.settings.hold_max {
                 look_again = Some(self.now + BATCH_WAIT);
