@@ -17,7 +17,7 @@ use crate::http::{AppState, not_found};
 
 #[derive(RustEmbed)]
 #[folder = "$CARGO_MANIFEST_DIR/static/"]
-struct Assets;
+pub(super) struct Assets;
 
 /// Largest file of an operator that is served, in bytes.
 const FILE_MAX: u64 = 8 << 20;

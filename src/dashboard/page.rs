@@ -160,6 +160,22 @@ mod tests {
     }
 
     #[test]
+    fn every_file_the_page_names_is_there() {
+        let page = Pages::new(None, None).render(&MODEL).unwrap();
+        let named: Vec<&str> = page
+            .split(['"', '#'])
+            .filter_map(|text| text.strip_prefix("static/"))
+            .collect();
+        assert!(named.len() > 5, "{named:?}");
+        for file in named {
+            assert!(
+                crate::dashboard::assets::Assets::get(file).is_some(),
+                "{file}"
+            );
+        }
+    }
+
+    #[test]
     fn a_template_of_the_operator_wins_unless_it_is_broken() {
         let directory = tempfile::tempdir().unwrap();
         let pages = Pages::new(Some(directory.path().to_owned()), None);

@@ -67,6 +67,8 @@ function patch(shown, wanted) {
     if (shown.data !== wanted.data) shown.data = wanted.data;
     return;
   }
+  // A choice that is being made is left alone.
+  if (shown.nodeName === "SELECT" && shown === document.activeElement) return;
   for (const { name } of [...shown.attributes]) {
     // Whether something is folded out is the reader's choice.
     if (!wanted.hasAttribute(name) && !(name === "open" || name === "style")) shown.removeAttribute(name);
@@ -78,8 +80,8 @@ function patch(shown, wanted) {
       if (name === "value" && shown !== document.activeElement) shown.value = value;
     }
   }
+  if (shown.nodeName === "OPTION") shown.selected = wanted.hasAttribute("selected");
   if (wanted.grow !== undefined) grow(shown, wanted.grow);
-  if (shown.nodeName === "SELECT" && shown === document.activeElement) return;
   update(shown, wanted);
 }
 

@@ -25,10 +25,13 @@ pub(super) const START: u64 = 1_700_000_000_000;
 /// The value that no answer may hold.
 pub(super) const SECRET: &str = "hunter2-hunter2";
 
+/// Makes what a step did visible to readers.
+type Publish = Arc<dyn Fn(&Scheduler, gantry_core::Effects) + Send + Sync>;
+
 pub(super) struct World {
     pub(super) state: AppState,
     scheduler: Arc<Mutex<Scheduler>>,
-    publish: Arc<dyn Fn(&Scheduler, gantry_core::Effects) + Send + Sync>,
+    publish: Publish,
     connect: Box<dyn Fn(ConnectionState)>,
     heard: Box<dyn Fn(Timestamp)>,
     at: Mutex<u64>,
@@ -59,7 +62,7 @@ impl World {
         settings.declared_counts = declared;
         adjust(&mut settings);
         let scheduler = Arc::new(Mutex::new(scheduler));
-        let publish: Arc<dyn Fn(&Scheduler, gantry_core::Effects) + Send + Sync> = {
+        let publish: Publish = {
             let shared = Arc::clone(&shared);
             Arc::new(move |scheduler, effects| {
                 shared.view.store(Arc::new(scheduler.view()));

@@ -24,7 +24,7 @@ function deployment(item) {
     "article",
     { class: "workload", "data-key": item.id, "data-state": item.status === "running" ? "starting" : item.status },
     h("div", { class: "name-line" }, h("span", { class: "name" }, `Rolling restart ${item.id}`), h("span", { class: "sub" }, item.workload ?? "every workload")),
-    h("div", { class: "beam-cell" }, h("div", { class: "beam", role: "img", "aria-label": `${item.done} of ${item.total}` }, grow(h("span", { class: "segment", "data-state": "running" }), { grow: item.done }), grow(h("span", {}), { grow: Math.max(0, item.total - item.done) }))),
+    h("div", { class: "beam-cell" }, h("div", { class: "beam", role: "img", "aria-label": `${item.done} of ${item.total}` }, item.done ? grow(h("span", { class: "segment", "data-state": "running" }), { grow: item.done }) : null, grow(h("span", {}), { grow: Math.max(0, item.total - item.done) }))),
     h("div", { class: "count" }, h("b", {}, count(item.done)), h("span", { class: "sub" }, ` / ${count(item.total)}`)),
     h("div", { class: "controls bar-of-controls" }, over ? null : [item.status === "paused" ? button("resume", "Resume") : button("pause", "Pause"), button("abort", "Abort", true)]),
     h("p", { class: "why" }, h("span", { class: "state" }, icon(SHAPES[item.status]), item.status), item.reason ? `: ${item.reason}` : "", " · begun ", since(item.started_at, true), item.at ? [over ? " · ended " : " · paused ", since(item.at, true)] : null),

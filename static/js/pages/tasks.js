@@ -91,7 +91,7 @@ function row(task) {
     h("td", { class: "aside" }, taskState(task.state), notes(task)),
     h("td", {}, health(task.healthy)),
     h("td", { class: "aside" }, task.hostname, h("span", { class: "id" }, task.ip)),
-    h("td", { class: "mono", "data-label": "Ports" }, task.ports.join(" ") || "–"),
+    h("td", { class: "mono", "data-label": "Ports" }, task.ports.length ? task.ports.join(" ") : null),
     h("td", { class: "aside", "data-label": "Up" }, since(task.running_at)),
     h("td", { "data-label": "Revision" }, task.revision, task.current ? null : h("span", { class: "id" }, "outdated")),
     h("td", { class: "aside" }, h("button", { type: "button", class: "small", disabled: busy, "data-action": "restart", "data-task": task.id, "data-name": task.name }, task.goal === "replace" ? "restarting" : task.goal === "stop" ? "stopping" : "Restart")),

@@ -101,7 +101,7 @@ function instances(list) {
     h("h3", {}, plural(list.length, "waiting instance")),
     h(
       "table",
-      {},
+      { class: "stacks" },
       h("tbody", {}, list.map(({ name, waits_for, since: from, until: end, failures, last }) =>
         h(
           "tr",
