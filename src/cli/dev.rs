@@ -13,9 +13,9 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::Args;
 use gantry_core::View;
-use gantry_local::{AgentOptions, Cluster, ClusterHandle, ClusterOptions};
+use gantry_local::{Cluster, ClusterHandle, ClusterOptions};
 
-use super::{fail, local::DISK};
+use super::{fail, local::agents_here};
 use crate::{
     config::{Config, LogLevel, ProcessEnvironment, Variables, env_file, sample},
     logging,
@@ -72,30 +72,41 @@ async fn dev(options: &DevOptions) -> anyhow::Result<()> {
         .with_context(|| format!("the directory {} cannot be made", data.display()))?;
     let mut signals = Signals::catch()?;
 
-    let agents = AgentOptions::many(usize::from(options.agents), CPUS, MEM, DISK);
+    // Mistakes are told before anything is started.
+    let variables = variables(options, listen, &data)?;
+    let config = read(&variables)?;
+    let fixed: Vec<_> = config
+        .services
+        .iter()
+        .flat_map(|service| service.template.demand.fixed_ports.iter().copied())
+        .collect();
+    let agents = agents_here(usize::from(options.agents), CPUS, MEM, &fixed);
     let cluster = Cluster::start(ClusterOptions::real(data.join("work"), agents)).await?;
     // The cluster has processes of its own: it is shut down on every way out.
-    let outcome = on(&cluster, options, listen, &data, &mut signals, began).await;
+    let outcome = on(&cluster, variables, &data, &mut signals, began).await;
     cluster.shutdown().await;
     outcome
 }
 
+fn read(variables: &BTreeMap<String, String>) -> anyhow::Result<Config> {
+    Config::read(variables)
+        .map(|(config, _)| config)
+        .map_err(|report| {
+            eprint!("{report}");
+            anyhow::anyhow!("the declarations above have to be mended first")
+        })
+}
+
 async fn on(
     cluster: &ClusterHandle,
-    options: &DevOptions,
-    listen: SocketAddr,
+    mut variables: BTreeMap<String, String>,
     data: &Path,
     signals: &mut Signals,
     began: Instant,
 ) -> anyhow::Result<()> {
-    let variables = variables(options, listen, data, cluster.master_address())?;
-    let config = match Config::read(&variables) {
-        Ok((config, _)) => config,
-        Err(report) => {
-            eprint!("{report}");
-            bail!("the declarations above have to be mended first");
-        }
-    };
+    let master = cluster.master_address().to_string();
+    variables.insert("MESOS_MASTER".to_owned(), master);
+    let config = read(&variables)?;
     let secrets = logging::secrets_of(&config);
     let _log = logging::start(&config.logging, LogLevel::Error, secrets)?;
     let start = StartOptions {
@@ -141,7 +152,6 @@ fn variables(
     options: &DevOptions,
     listen: SocketAddr,
     data: &Path,
-    master: SocketAddr,
 ) -> anyhow::Result<BTreeMap<String, String>> {
     let mut variables = match &options.env_file {
         Some(path) => {
@@ -164,11 +174,10 @@ fn variables(
         let gantry = std::env::current_exe().context("the path of this program is not known")?;
         variables.extend(sample::work(&gantry));
     }
-    for ours in ["MASTER_IP", "LISTEN", "FRAMEWORK_WEBUI_URL"] {
+    for ours in ["MASTER_IP", "MESOS_MASTER", "LISTEN", "FRAMEWORK_WEBUI_URL"] {
         variables.remove(ours);
     }
     variables.extend([
-        ("MESOS_MASTER".to_owned(), master.to_string()),
         ("HOST".to_owned(), listen.ip().to_string()),
         ("PORT0".to_owned(), listen.port().to_string()),
         (
