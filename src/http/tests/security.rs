@@ -73,7 +73,7 @@ async fn every_answer_is_strict_and_none_shows_a_secret() {
     let of_task = format!("/api/v2/tasks/{task}");
     for (path, status) in [
         ("/", 200),
-        ("/static/style.css", 200),
+        ("/static/css/base.css", 200),
         ("/static/../Cargo.toml", 404),
         ("/static/..%2f..%2fCargo.toml", 404),
         ("/api/v1/framework/configuration", 200),
