@@ -1,5 +1,7 @@
 //! The subscription, and making sure that what we believe about tasks is what Mesos knows.
 
+use std::time::Duration;
+
 use super::{Scheduler, Timer};
 use crate::{
     AgentId, Call, FrameworkId, FrameworkRecord, MesosEvent, Notice, Record, TaskId, Timestamp,
@@ -22,6 +24,8 @@ pub(super) struct Connection {
     asked: u32,
     /// When all tasks are asked about next.
     ask_all_at: Option<Timestamp>,
+    /// When unknown tasks are stopped next, if that was asked for and there are any.
+    kill_unknown_at: Option<Timestamp>,
 }
 
 impl Connection {
@@ -80,9 +84,8 @@ impl Scheduler {
         let all_at = self.now + self.settings.reconcile_every;
         self.connection.ask_all_at = Some(all_at);
         self.timers.set(all_at, Timer::ReconcileAll);
-        if let Some(wait) = self.settings.kill_unknown {
-            self.timers.set(self.now + wait, Timer::KillUnknown);
-        }
+        self.connection.kill_unknown_at = None;
+        self.expect_unknown_kills();
     }
 
     fn disconnected(&mut self) {
@@ -117,7 +120,10 @@ impl Scheduler {
             return;
         }
         let subscription = self.connection.subscription;
-        let unheard = self.tasks_to_ask_about(|heard_in| heard_in != subscription);
+        let mut unheard = self.tasks_to_ask_about(|heard_in| heard_in != subscription);
+        if self.connection.asked == 0 {
+            unheard.extend(self.unknown_to_ask_about());
+        }
         if unheard.is_empty() {
             self.connection.ask_at = None;
             self.reconcile_implicitly();
@@ -140,7 +146,8 @@ impl Scheduler {
         {
             return;
         }
-        let tasks = self.tasks_to_ask_about(|_| true);
+        let mut tasks = self.tasks_to_ask_about(|_| true);
+        tasks.extend(self.unknown_to_ask_about());
         self.reconcile(tasks);
         self.reconcile_implicitly();
         let again_at = self.now + self.settings.reconcile_every;
@@ -167,6 +174,13 @@ impl Scheduler {
             .collect()
     }
 
+    /// Unknown tasks that have ended while nobody listened disappear with the answer.
+    fn unknown_to_ask_about(&self) -> impl Iterator<Item = (TaskId, Option<AgentId>)> {
+        self.unknown_tasks
+            .iter()
+            .map(|(task, update)| (task.clone(), update.agent.clone()))
+    }
+
     fn reconcile(&mut self, mut tasks: Vec<(TaskId, Option<AgentId>)>) {
         while !tasks.is_empty() {
             let rest = tasks.split_off(tasks.len().min(RECONCILE_CHUNK));
@@ -187,9 +201,14 @@ impl Scheduler {
         let Some(wait) = self.settings.kill_unknown else {
             return;
         };
-        if !self.connection.subscribed || self.unknown_tasks.is_empty() {
+        let due = self
+            .connection
+            .kill_unknown_at
+            .is_some_and(|at| self.now >= at);
+        if !due || !self.connection.subscribed {
             return;
         }
+        self.connection.kill_unknown_at = None;
         let unconfirmed = self
             .services()
             .any(|(_, service)| service.state.counts.unconfirmed > 0);
@@ -208,7 +227,24 @@ impl Scheduler {
                 });
             }
         }
-        self.timers
-            .set(self.now + self.settings.kill_max, Timer::KillUnknown);
+        if !self.unknown_tasks.is_empty() {
+            self.look_at_unknown_in(self.settings.kill_max);
+        }
+    }
+
+    /// Sees to it that unknown tasks are looked at, once they have been shown for some time.
+    pub(super) fn expect_unknown_kills(&mut self) {
+        if let Some(wait) = self.settings.kill_unknown
+            && self.connection.kill_unknown_at.is_none()
+            && !self.unknown_tasks.is_empty()
+        {
+            self.look_at_unknown_in(wait);
+        }
+    }
+
+    fn look_at_unknown_in(&mut self, wait: Duration) {
+        let at = self.now + wait;
+        self.connection.kill_unknown_at = Some(at);
+        self.timers.set(at, Timer::KillUnknown);
     }
 }

@@ -366,6 +366,16 @@ impl Scheduler {
                 },
             );
         }
+        if task.state == TaskState::Unreachable {
+            let patience_over = task.changed_at + self.settings.unreachable_after;
+            self.timers.set(
+                patience_over,
+                Timer::Instance {
+                    service: index,
+                    number,
+                },
+            );
+        }
         if matches!(task.state, TaskState::Launching | TaskState::Staging) {
             let at = task.launched_at + self.settings.launch_deadline;
             self.timers.set(

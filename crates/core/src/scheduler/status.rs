@@ -255,6 +255,14 @@ impl Scheduler {
         });
         match place {
             Some((.., Some(ended))) if !may_return(ended.state) => {}
+            // Only what is there and shall stay can be of use.
+            _ if !matches!(
+                update.state,
+                TaskState::Staging | TaskState::Starting | TaskState::Running
+            ) =>
+            {
+                self.quarantine(update);
+            }
             Some((index, number, uuid, true, _, Some(ended))) => {
                 self.take_back(
                     index,
@@ -306,6 +314,14 @@ impl Scheduler {
         agent: Arc<AgentAddress>,
         revision: u32,
     ) {
+        // Its template may have been forgotten meanwhile; then it counts as one of the current.
+        let revision = self.service(index).map_or(revision, |service| {
+            if service.state.revisions.contains_key(&revision) {
+                revision
+            } else {
+                service.state.revision
+            }
+        });
         let running = update.state == TaskState::Running;
         let task = Task {
             uuid,
@@ -324,6 +340,9 @@ impl Scheduler {
             kill_again_at: None,
             message: None,
         };
+        if self.unknown_tasks.contains_key(&update.task) {
+            Arc::make_mut(&mut self.unknown_tasks).remove(&update.task);
+        }
         self.edit(index, number, |instance| instance.tasks.push(task));
         if let Some(service) = self.service_mut(index) {
             service.enter_task(&agent, revision);
@@ -350,6 +369,7 @@ impl Scheduler {
             }
         }
         Arc::make_mut(&mut self.unknown_tasks).insert(update.task.clone(), update);
+        self.expect_unknown_kills();
     }
 
     pub(super) fn ask_about(&mut self, task: TaskId, agent: Option<crate::AgentId>) {
