@@ -19,6 +19,9 @@ use crate::{
 /// First wait before an update is sent again; it doubles up to the second number.
 const REPEAT: (u64, u64) = (10_000, 160_000);
 
+/// Why a running task that changed its health says that it runs.
+const HEALTH: &str = "REASON_TASK_HEALTH_CHECK_STATUS_UPDATED";
+
 /// An agent with its machine.
 #[derive(Debug)]
 pub(crate) struct Agent {
@@ -304,14 +307,13 @@ impl World {
         let mut known: Vec<_> = Vec::new();
         self.master.tasks.retain(|task, entry| {
             if entry.agent == agent {
-                known.push((task.clone(), entry.latest));
+                known.push(task.clone());
             }
             entry.agent != agent
         });
-        for (task, latest) in known {
-            if !latest.is_terminal() {
-                self.tell_own(task, Some(id.clone()), state, None, reason);
-            }
+        // Also of those whose end is not acknowledged yet.
+        for task in known {
+            self.tell_own(task, Some(id.clone()), state, None, reason);
         }
         self.rescind_all_of(agent);
         self.say(MesosEvent::AgentRemoved(id));
@@ -441,8 +443,7 @@ impl World {
             Stage::Healthy(healthy) => {
                 if current.state == TaskState::Running && current.healthy != Some(healthy) {
                     current.healthy = Some(healthy);
-                    let reason = Some("REASON_TASK_HEALTH_CHECK_STATUS_UPDATED");
-                    self.push_update(agent, task, TaskState::Running, reason);
+                    self.push_update(agent, task, TaskState::Running, Some(HEALTH));
                 }
                 return;
             }
@@ -579,7 +580,9 @@ impl World {
         if !self.agents[agent].up || self.agents[agent].cut {
             return;
         }
-        if self.fails(self.plan.rates.update_repeated) {
+        // Reports of health do not come as stragglers: nothing about them tells old from new.
+        let is_health = update.reason == Some(HEALTH);
+        if !is_health && self.fails(self.plan.rates.update_repeated) {
             let delay = self.dice.around(8_000);
             let straggler = Event::Update {
                 agent,

@@ -199,7 +199,20 @@ impl World {
                 .workload(task.workload.as_str())
                 .and_then(|workload| workload.instances.get(task.number))
                 .is_some_and(|instance| instance.wanted);
-            if wanted && !certain {
+            // The other one may have ended a moment after the decision.
+            let ended_now = effects.writes.iter().any(|write| match write {
+                Write::Delete(Key::Task(id)) => {
+                    let framework = &self.plan.settings.framework;
+                    match (id.parts(framework), task.id.parts(framework)) {
+                        (Some(other), Some(own)) => {
+                            (other.workload, other.number) == (own.workload, own.number)
+                        }
+                        _ => false,
+                    }
+                }
+                _ => false,
+            });
+            if wanted && !certain && !ended_now {
                 return Err(format!(
                     "{} is stopped ({:?}) in favour of nothing certain",
                     task.id, task.goal

@@ -1,6 +1,9 @@
 //! What must be in the end, some time after the faults have stopped.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use gantry_core::{AgentAddress, Operator, TaskId, TaskState, View, Workload};
 
@@ -74,13 +77,16 @@ impl World {
                 continue;
             }
             match known.get(id) {
-                Some(known) if known == state => {}
+                Some(known) if known == state || (known.is_starting() && state.is_starting()) => {}
                 // It may be about to change.
                 Some(_) if !self.is_quiet(id) => {}
                 other => return Err(format!("{id} is {state:?} but known as {other:?}")),
             }
         }
         for (id, update) in view.unknown_tasks.iter() {
+            if update.state == TaskState::Unreachable {
+                continue; // Nobody can tell.
+            }
             self.check_unknown(view, id, living.contains_key(id))
                 .map_err(|wrong| format!("{id}, last {:?}, is unknown {wrong}", update.state))?;
         }
@@ -96,7 +102,13 @@ impl World {
     /// What is shown as unknown must be there, and must have no place among the known ones.
     fn check_unknown(&self, view: &View, id: &TaskId, lives: bool) -> Result<(), &'static str> {
         if !lives {
-            return Err("but does not live");
+            // An echo goes when it is asked about, at the latest as a matter of routine.
+            let asked = self.plan.settings.reconcile_every < Duration::from_secs(600);
+            return if asked {
+                Err("but does not live")
+            } else {
+                Ok(())
+            };
         }
         if self.plan.settings.kill_unknown.is_some() {
             return Err("and not killed");
@@ -143,9 +155,23 @@ impl World {
         };
         let expected = feasible.min(workload.desired as usize);
         if running != expected {
+            let blocker = workload.waits_for.as_ref().and_then(|name| {
+                let blocker = view.workload(name.as_str())?;
+                Some((name, blocker.desired, blocker.counts))
+            });
+            let idle: Vec<_> = workload
+                .instances
+                .iter()
+                .filter(|instance| {
+                    !instance
+                        .tasks
+                        .iter()
+                        .any(|task| task.state == TaskState::Running)
+                })
+                .collect();
             return Err(format!(
-                "{running} tasks of {name} run, and not {expected}: {:?}, funnel {:?}, waits for {:?}",
-                workload.counts, workload.funnel, workload.waits_for
+                "{running} tasks of {name} run, and not {expected}: {:?}, funnel {:?}, waits for {blocker:?}, idle {idle:?}",
+                workload.counts, workload.funnel
             ));
         }
         Ok(())
@@ -242,9 +268,30 @@ impl World {
         if agents.is_empty() {
             return Some(0);
         }
+        if bound {
+            agents.retain(|agent| !self.ports_are_taken(agent, workload));
+        }
         if bound || placement.unique_hosts {
             limit = limit.min(agents.len());
         }
         Some(limit)
+    }
+
+    /// Whether tasks of others have ports that a workload insists on.
+    fn ports_are_taken(&self, agent: &AgentAddress, workload: &Workload) -> bool {
+        let fixed = workload
+            .template()
+            .map_or(&[][..], |template| &template.demand.fixed_ports);
+        let current = self.agents.iter().find(|known| *known.address == *agent);
+        current
+            .into_iter()
+            .flat_map(|agent| &agent.tasks)
+            .any(|(id, task)| {
+                let other = id
+                    .parts(&self.plan.settings.framework)
+                    .is_none_or(|parts| *parts.workload != *workload.task_name);
+                let ports = self.memory.bundle_of(id).ports();
+                task.alive && other && ports.iter().any(|port| fixed.contains(port))
+            })
     }
 }

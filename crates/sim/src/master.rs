@@ -334,7 +334,10 @@ impl World {
             .tasks
             .get(&task)
             .map_or(update.state, |known| known.state);
-        if let Some(known) = self.master.tasks.get_mut(&task) {
+        // A straggler is news only when nothing later was heard.
+        if let Some(known) = self.master.tasks.get_mut(&task)
+            && (session.is_some() || update.state > known.forwarded)
+        {
             if !known.forwarded.is_terminal() {
                 known.forwarded = update.state;
                 known.healthy = update.healthy;
