@@ -7,9 +7,10 @@ use anyhow::{Result, bail};
 use crate::commands;
 
 /// Debian packages and the file by which each is recognised.
-const PACKAGES: [(&str, &str); 3] = [
+const PACKAGES: [(&str, &str); 4] = [
     ("zookeeper", "/usr/share/java/zookeeper.jar"),
     ("chromium", "/usr/bin/chromium"),
+    ("chromium-driver", "/usr/bin/chromedriver"),
     ("unzip", "/usr/bin/unzip"),
 ];
 
