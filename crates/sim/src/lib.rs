@@ -14,12 +14,12 @@
 //! | `world` | the clock, the events and who takes them |
 //! | `driver` | the runtime's part: write, then call; crash and come back |
 //! | `master`, `calls` | the master: subscription, offers, tasks; and what it does on each call |
-//! | `agents` | agents: tasks and their lives, updates until acknowledged; loss and return |
+//! | `agents`, `tasks` | agents, their loss and return; lives of tasks, updates until acknowledged |
 //! | `operators` | what people and fate do |
 //! | `invariants`, `liveness` | what must hold always, and what must be in the end |
 //! | `bundle`, `dice`, `queue`, `trace` | resources, chance, time, and the account of a run |
 //!
-//! That the simulator can find faults is tested by planting some: see [`Sabotage`].
+//! That the simulator can find faults is tested by planting some: see [`Sabotage`] and `sabotage`.
 
 mod agents;
 mod bundle;
@@ -32,6 +32,8 @@ mod master;
 mod operators;
 mod plan;
 mod queue;
+mod sabotage;
+mod tasks;
 mod trace;
 mod world;
 
