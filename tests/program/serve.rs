@@ -47,7 +47,7 @@ async fn services_run_are_changed_and_outlive_gantry() {
     let directory = tempfile::tempdir().unwrap();
     let local = Local::start(directory.path(), &["--agents", "2"]).await;
     let variables = declared(&local.master, directory.path());
-    let (mut program, api) = serve(directory.path(), &variables).await;
+    let (mut program, api) = serve(directory.path(), &variables, &[]).await;
 
     let first = runs(&api, &["web-1", "web-2", "worker-1"]).await;
     until("health", async || {
@@ -117,7 +117,7 @@ async fn services_run_are_changed_and_outlive_gantry() {
         program.output()
     );
     assert!(before.values().eq(local.live().await.keys()));
-    let (mut program, api) = serve(directory.path(), &variables).await;
+    let (mut program, api) = serve(directory.path(), &variables, &[]).await;
     assert_eq!(runs(&api, &["web-1", "worker-1"]).await, before);
     until("health", async || {
         (api.health().await? == 200).then_some(())
@@ -135,6 +135,50 @@ async fn services_run_are_changed_and_outlive_gantry() {
     );
     assert!(before.values().eq(local.live().await.keys()));
     assert_eq!(local.frameworks().await.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_removed_framework_begins_anew_only_when_told_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let local = Local::start(directory.path(), &["--simulated"]).await;
+    let mut variables = declared(&local.master, directory.path());
+    variables.insert("TASK_DEF_NUM", "1".to_owned());
+    let (mut program, api) = serve(directory.path(), &variables, &[]).await;
+    let before = runs(&api, &["web-1", "web-2"]).await;
+    let first = local.frameworks().await.pop_first().unwrap();
+
+    // It says so, goes on answering, and neither acts nor ends; a new start changes nothing.
+    local.tear_down(&first).await;
+    removed(&api).await;
+    program.signal("TERM");
+    assert_eq!(program.ended().await.code(), Some(0));
+    let (program, api) = serve(directory.path(), &variables, &[]).await;
+    removed(&api).await;
+    assert!(program.output().contains("--forget-framework-id"));
+    assert!(local.live().await.is_empty());
+    program.kill_9();
+
+    let forget = ["--forget-framework-id"];
+    let (_program, api) = serve(directory.path(), &variables, &forget).await;
+    until("other tasks in all instances", async || {
+        let after = api.running().await;
+        let others = after.iter().all(|(name, id)| before[name] != *id);
+        (after.len() == 2 && others).then_some(())
+    })
+    .await;
+    let frameworks = local.frameworks().await;
+    assert!(
+        frameworks.len() == 2 && frameworks.contains(&first),
+        "{frameworks:?}"
+    );
+}
+
+async fn removed(api: &Api) {
+    until("the removal to be known", async || {
+        let overview = api.json("/api/v2/overview").await;
+        (overview["connection"]["state"] == "removed").then_some(())
+    })
+    .await;
 }
 
 /// Things that must not make a difference.

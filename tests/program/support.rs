@@ -1,7 +1,7 @@
 //! Programs under test, and questions to them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
@@ -133,22 +133,33 @@ impl Local {
         }
     }
 
-    async fn operator(&self, call: &str) -> Value {
+    async fn operator(&self, call: Value) -> reqwest::Response {
         let answer = self
             .client
             .post(format!("http://{}/api/v1", self.master))
             .header("Accept", "application/json")
-            .json(&json!({"type": call}))
+            .json(&call)
             .send()
             .await
             .unwrap();
-        assert_eq!(answer.status(), 200, "{call}");
+        assert!(answer.status().is_success(), "{call}");
+        answer
+    }
+
+    async fn tasks(&self) -> Value {
+        let answer = self.operator(json!({"type": "GET_TASKS"})).await;
         answer.json().await.unwrap()
+    }
+
+    /// Removes a framework with its tasks, as an operator of the cluster can.
+    pub(crate) async fn tear_down(&self, framework: &str) {
+        let call = json!({"type": "TEARDOWN", "teardown": {"framework_id": {"value": framework}}});
+        self.operator(call).await;
     }
 
     /// The live tasks with their states, by id.
     pub(crate) async fn live(&self) -> BTreeMap<String, String> {
-        let answer = self.operator("GET_TASKS").await;
+        let answer = self.tasks().await;
         let tasks = answer["get_tasks"]["tasks"].as_array().cloned();
         let tasks = tasks.unwrap_or_default().into_iter().filter_map(|task| {
             let id = task["task_id"]["value"].as_str()?.to_owned();
@@ -167,19 +178,21 @@ impl Local {
         tasks.collect()
     }
 
-    /// The ids of the frameworks that are or were there.
-    pub(crate) async fn frameworks(&self) -> Vec<String> {
-        let answer = self.operator("GET_FRAMEWORKS").await;
-        let lists = ["frameworks", "completed_frameworks"];
-        let frameworks = lists.iter().flat_map(|list| {
-            let list = answer["get_frameworks"][list].as_array().cloned();
+    /// The ids of the frameworks that have or had tasks.
+    pub(crate) async fn frameworks(&self) -> BTreeSet<String> {
+        let answer = self.tasks().await;
+        let lists = [
+            "tasks",
+            "completed_tasks",
+            "unreachable_tasks",
+            "orphan_tasks",
+        ];
+        let tasks = lists.iter().flat_map(|list| {
+            let list = answer["get_tasks"][list].as_array().cloned();
             list.unwrap_or_default()
         });
-        frameworks
-            .filter_map(|framework| {
-                let id = &framework["framework_info"]["id"]["value"];
-                Some(id.as_str()?.to_owned())
-            })
+        tasks
+            .filter_map(|task| Some(task["framework_id"]["value"].as_str()?.to_owned()))
             .collect()
     }
 }
@@ -226,8 +239,9 @@ impl Api {
 
     /// Scales; `Some(true)` when it was taken, `None` when there was no answer.
     pub(crate) async fn scale(&self, workload: &str, instances: u32) -> Option<bool> {
-        let path = format!("/api/v1/tasks/types/{workload}/scale/{instances}");
-        let answer = self.client.put(format!("{}{path}", self.base)).send().await;
+        let path = format!("/api/v2/workloads/{workload}/scale");
+        let request = self.client.put(format!("{}{path}", self.base));
+        let answer = request.json(&json!({"instances": instances})).send().await;
         Some(answer.ok()?.status().is_success())
     }
 
@@ -268,8 +282,14 @@ pub(crate) fn variables<'a>(master: &str, directory: &Path) -> BTreeMap<&'a str,
 }
 
 /// Starts `gantry serve` and waits until it answers.
-pub(crate) async fn serve(directory: &Path, variables: &BTreeMap<&str, String>) -> (Program, Api) {
-    let mut program = Program::start(directory, "serve", &["serve"], variables);
+pub(crate) async fn serve(
+    directory: &Path,
+    variables: &BTreeMap<&str, String>,
+    arguments: &[&str],
+) -> (Program, Api) {
+    let mut all = vec!["serve"];
+    all.extend(arguments);
+    let mut program = Program::start(directory, "serve", &all, variables);
     let address = program.said("HTTP is served address=").await;
     (program, Api::at(&address))
 }
