@@ -127,7 +127,9 @@ fn install(
         .with(layer.with_filter(filter))
         .try_init()
         .map_err(io::Error::other)?;
-    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a fault in Gantry")));
+    std::panic::set_hook(Box::new(
+        |panic| tracing::error!(%panic, "a fault in Gantry"),
+    ));
     Ok(LogGuard {
         queue: Some(queue),
         thread: Some(thread),
