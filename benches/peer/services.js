@@ -3,7 +3,7 @@
 
 const { Scheduler, Mesos } = require("mesos-framework");
 const [host, port, instances, folder] = process.argv.slice(2);
-const mesos = new Mesos().getMesos();
+const mesos = Mesos.getMesos(); // exported as an instance
 
 const scheduler = new Scheduler({
     masterUrl: host,
