@@ -115,19 +115,18 @@ impl World {
         });
         self.note(|| format!("{} joins as {}", address.hostname, address.id));
         for old in 0..self.agents.len() {
-            let agent = &self.agents[old];
-            let replaced = agent.host == host
-                && matches!(
-                    agent.standing,
-                    Standing::Registered | Standing::Disconnected
-                );
-            if replaced && self.master.up {
-                self.drop_agent(
-                    old,
-                    Standing::Removed,
-                    TaskState::Lost,
-                    "REASON_AGENT_REMOVED",
-                );
+            if self.agents[old].host != host {
+                continue;
+            }
+            // Nobody else can have its address while it lives.
+            self.shut_down(old);
+            let registered = matches!(
+                self.agents[old].standing,
+                Standing::Registered | Standing::Disconnected
+            );
+            if registered && self.master.up {
+                let reason = "REASON_AGENT_REMOVED";
+                self.drop_agent(old, Standing::Removed, TaskState::Lost, reason);
             }
         }
         let total = self.resources(host);

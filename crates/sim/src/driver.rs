@@ -248,8 +248,19 @@ impl World {
                 self.trace.line(self.now, || format!("  -> {input:?}"));
             }
         }
+        let asked: Vec<_> = inputs
+            .iter()
+            .filter_map(|input| match input {
+                Input::Command { token, .. } => Some(*token),
+                Input::Mesos(_) => None,
+            })
+            .collect();
         let effects = scheduler.step(now, inputs);
         self.summary.steps += 1;
+        let answered: Vec<_> = effects.replies.iter().map(|(token, _)| *token).collect();
+        if answered != asked {
+            self.violate(format!("asked by {asked:?}, but {answered:?} are answered"));
+        }
         self.take_effects(effects);
     }
 

@@ -283,6 +283,10 @@ impl World {
             return Err(format!("{} has a malformed id", launch.task));
         };
         let instance = workload.instances.get(parts.number);
+        let earliest = instance.and_then(|instance| instance.not_before);
+        if earliest.is_some_and(|earliest| view.at < earliest) {
+            return Err(format!("{} is launched in its back-off", launch.task));
+        }
         let others = instance
             .into_iter()
             .flat_map(|instance| &instance.tasks)
