@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    net::TcpListener,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
 };
@@ -113,10 +114,18 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends its browser when it is asked to, and does not when it is killed.
-        let pid = self.driver.id().to_string();
-        let _ = Command::new("kill").args(["-TERM", &pid]).status();
+        // Only the end of its session ends the browser; that of the driver alone does not.
+        let (address, path) = self.session["http://".len()..].split_once('/').unwrap();
+        let asked = TcpStream::connect(address).and_then(|mut stream| {
+            let head = format!("Host: {address}\r\nConnection: close");
+            write!(stream, "DELETE /{path} HTTP/1.1\r\n{head}\r\n\r\n")?;
+            stream.read_to_end(&mut Vec::new())
+        });
+        let _ = self.driver.kill();
         let _ = self.driver.wait();
+        if !std::thread::panicking() {
+            asked.expect("the browser ends");
+        }
     }
 }
 
