@@ -39,8 +39,6 @@ const ECHO: Duration = Duration::from_millis(300);
 pub struct StartOptions {
     /// Begin with a new framework id: after the master has removed the old one, with its tasks.
     pub forget_framework_id: bool,
-    /// The master is our own: no need to spread connections over time.
-    pub connect_at_once: bool,
 }
 
 /// A running Gantry.
@@ -106,10 +104,7 @@ impl Service {
 
         let principal = config.mesos.principal.as_deref();
         let info = runtime::framework_info(&config.framework, principal, &config.services);
-        let mut client = runtime::client(&config.mesos);
-        if options.connect_at_once {
-            client.timing.connect_delay_max = Duration::ZERO;
-        }
+        let client = runtime::client(&config.mesos);
         let (handle, runtime) = Runtime::start(Parts {
             settings: config.scheduler.clone(),
             services: config.services.clone(),

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Where HTTP is served, unless said otherwise and if it is free.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 3000);
 
 /// What each agent offers. Nothing holds tasks to it: it is only counted.
 const CPUS: f64 = 4.0;
@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Options of `gantry dev`.
 #[derive(Args, Clone, Debug)]
 pub struct DevOptions {
-    /// Where the dashboard and the API are served, on loopback; 127.0.0.1:8080 if it is free
+    /// Where the dashboard and the API are served, on loopback; 127.0.0.1:3000, or any port if that is taken
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
     /// Where everything is kept: records, log, sandboxes
@@ -111,7 +111,6 @@ async fn on(
     let _log = logging::start(&config.logging, LogLevel::Error, secrets)?;
     let start = StartOptions {
         forget_framework_id: false,
-        connect_at_once: true,
     };
     let service = Service::start(&config, start).await?;
     println!("dashboard  http://{}", service.address());
@@ -283,7 +282,7 @@ mod tests {
 
     #[test]
     fn only_loopback_is_served() {
-        let error = address(Some(([0, 0, 0, 0], 8080).into())).unwrap_err();
+        let error = address(Some(([0, 0, 0, 0], 3000).into())).unwrap_err();
         assert!(error.to_string().contains("no login"), "{error}");
         let loopback = ([127, 0, 0, 2], 0).into();
         assert_eq!(address(Some(loopback)).unwrap(), loopback);

@@ -65,7 +65,6 @@ async fn serve(config: &Config, options: ServeOptions) -> anyhow::Result<()> {
     let mut signals = Signals::catch()?;
     let options = StartOptions {
         forget_framework_id: options.forget_framework_id,
-        connect_at_once: false,
     };
     let service = Service::start(config, options).await?;
     service.run(&mut signals).await?;

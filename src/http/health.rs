@@ -5,7 +5,7 @@ use std::time::Duration;
 use actix_web::{HttpResponse, http::header, web};
 
 use super::{AppState, now};
-use crate::runtime::{ConnectionStatus, StoreState};
+use crate::runtime::{ConnectionState, ConnectionStatus, StoreState};
 
 /// 200 `OK` while the master is being heard of, 500 with the reason at once otherwise.
 pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
@@ -21,8 +21,13 @@ pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
 }
 
 fn ailment(connection: &ConnectionStatus, heartbeat_max: Duration) -> Option<String> {
-    // Starting again takes a lost store or a lost id nowhere but to a fresh look at it.
-    if matches!(connection.store, StoreState::Refused { .. }) {
+    // What will not mend itself is told at once, however fresh the last heartbeat.
+    let for_good = matches!(connection.store, StoreState::Refused { .. })
+        || matches!(
+            connection.state,
+            ConnectionState::Removed | ConnectionState::FailedOver
+        );
+    if for_good {
         return connection.problem();
     }
     let age = connection.last_heard.map(|heard| now().since(heard));

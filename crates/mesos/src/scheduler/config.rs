@@ -44,8 +44,8 @@ impl SchedulerConfig {
 /// Time limits and pauses of a scheduler client.
 #[derive(Clone, Debug)]
 pub struct Timing {
-    /// A random pause up to this long precedes each SUBSCRIBE, so that the frameworks
-    /// of a cluster do not all come at once after a failover. Default 500 ms, as in
+    /// A random pause up to this long precedes each SUBSCRIBE but the first, so that the
+    /// frameworks of a cluster do not all come at once after a failover. Default 500 ms, as in
     /// Mesos' own library.
     pub connect_delay_max: Duration,
     /// From sending SUBSCRIBE to the first event. Default 15 s, one heartbeat.

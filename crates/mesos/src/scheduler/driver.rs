@@ -168,7 +168,10 @@ impl Driver {
                     .candidate(self.config.timing.detect_timeout)
                     .await
                     .map_err(|e| Ok(End::new(e, Next::Pause)))?;
-                sleep(self.config.timing.connect_delay_max.mul_f64(random())).await;
+                // A process that starts comes alone; only returns come all at once.
+                if self.detected.is_some() {
+                    sleep(self.config.timing.connect_delay_max.mul_f64(random())).await;
+                }
                 self.detected = Some(candidate.address.clone());
                 (candidate.address, candidate.last_of_round)
             }
