@@ -10,7 +10,7 @@ use std::{
 
 use serde_json::{Value, json};
 
-use crate::support::{Api, Program, until};
+use crate::support::{Api, Program, WITHIN, until};
 
 /// A Chromium, ended with its driver when dropped.
 struct Browser {
@@ -119,7 +119,9 @@ impl Drop for Browser {
         let asked = TcpStream::connect(address).and_then(|mut stream| {
             let head = format!("Host: {address}\r\nConnection: close");
             write!(stream, "DELETE /{path} HTTP/1.1\r\n{head}\r\n\r\n")?;
-            stream.read_to_end(&mut Vec::new())
+            // Its answer is the sign; the driver keeps the connection.
+            stream.set_read_timeout(Some(WITHIN))?;
+            stream.read(&mut [0; 512])
         });
         let _ = self.driver.kill();
         let _ = self.driver.wait();
