@@ -7,10 +7,11 @@ use anyhow::{Result, bail};
 use crate::commands;
 
 /// Debian packages and the file by which each is recognised.
-const PACKAGES: [(&str, &str); 4] = [
+const PACKAGES: [(&str, &str); 5] = [
     ("zookeeper", "/usr/share/java/zookeeper.jar"),
     ("chromium", "/usr/bin/chromium"),
     ("chromium-driver", "/usr/bin/chromedriver"),
+    ("openssl", "/usr/bin/openssl"),
     ("unzip", "/usr/bin/unzip"),
 ];
 

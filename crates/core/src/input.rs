@@ -1,6 +1,6 @@
 //! What the scheduler is told.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use crate::{
     Actor, AgentAddress, AgentId, DeploymentId, FrameworkId, OfferEntry, OfferId, TaskId,
@@ -83,8 +83,6 @@ pub struct StatusUpdate {
     pub message: Option<String>,
     /// Health, when there is a check.
     pub healthy: Option<bool>,
-    /// Addresses of the container's network, when given.
-    pub container_ip: Option<IpAddr>,
 }
 
 /// What an operator can ask for.

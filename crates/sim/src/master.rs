@@ -355,7 +355,6 @@ impl World {
             reason: update.reason.map(Arc::from),
             message: None,
             healthy: update.healthy,
-            container_ip: None,
         });
     }
 
@@ -376,7 +375,6 @@ impl World {
             reason: Some(reason.into()),
             message: None,
             healthy,
-            container_ip: None,
         });
     }
 

@@ -233,12 +233,7 @@ pub(crate) async fn rolling_restart(
     state: web::Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    require_first_subscription(&state)?;
-    let query = Query::of(&request)?;
-    if !query.is_sure() {
-        return Ok(unconfirmed(&query));
-    }
-    act(&state, &request, Command::RollingRestart { workload: None }).await
+    act_when_sure(&state, &request, Command::RollingRestart { workload: None }).await
 }
 
 /// `POST /tasks/killAll?sure=yes`
@@ -246,12 +241,7 @@ pub(crate) async fn kill_all(
     state: web::Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    require_first_subscription(&state)?;
-    let query = Query::of(&request)?;
-    if !query.is_sure() {
-        return Ok(unconfirmed(&query));
-    }
-    act(&state, &request, Command::KillAll { workload: None }).await
+    act_when_sure(&state, &request, Command::KillAll { workload: None }).await
 }
 
 /// `POST /tasks/types/{type}/killAll?sure=yes`
@@ -279,6 +269,19 @@ pub(crate) async fn kill_type(
     }
     let workload = Some(WorkloadName::new(workload));
     act(&state, &request, Command::KillAll { workload }).await
+}
+
+async fn act_when_sure(
+    state: &AppState,
+    request: &HttpRequest,
+    command: Command,
+) -> Result<HttpResponse, ApiError> {
+    require_first_subscription(state)?;
+    let query = Query::of(request)?;
+    if !query.is_sure() {
+        return Ok(unconfirmed(&query));
+    }
+    act(state, request, command).await
 }
 
 async fn act(

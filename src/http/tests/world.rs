@@ -181,7 +181,6 @@ impl World {
             reason: message.map(|_| "REASON_COMMAND_EXECUTOR_FAILED".into()),
             message: message.map(str::to_owned),
             healthy,
-            container_ip: None,
         })])
     }
 }

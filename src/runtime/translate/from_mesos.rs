@@ -90,11 +90,6 @@ pub(crate) fn status(status: v1::TaskStatus) -> Result<StatusUpdate, Unusable> {
         reason: status.reason.map(reason),
         message: status.message.filter(|message| !message.is_empty()),
         healthy: status.healthy,
-        container_ip: status.container_status.and_then(|container| {
-            let addresses = container.network_infos.into_iter();
-            let mut addresses = addresses.flat_map(|network| network.ip_addresses);
-            addresses.find_map(|address| address.ip_address?.parse().ok())
-        }),
     })
 }
 

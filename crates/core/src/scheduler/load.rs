@@ -404,7 +404,6 @@ impl Scheduler {
             reason: None,
             message: Some("its workload is neither declared nor stored".to_owned()),
             healthy: None,
-            container_ip: None,
         };
         Arc::make_mut(&mut self.unknown_tasks).insert(record.id, update);
     }

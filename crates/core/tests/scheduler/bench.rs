@@ -244,7 +244,6 @@ impl Bench {
             reason: None,
             message: None,
             healthy: None,
-            container_ip: None,
         }
     }
 

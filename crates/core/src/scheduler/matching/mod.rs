@@ -84,11 +84,15 @@ impl Scheduler {
         let mut better_waits: Option<(i32, ServiceIndex)> = None;
         let waiting: Vec<_> = self.waiting_services.iter().copied().collect();
         for (priority, index) in waiting {
-            let blocker = better_waits
+            let first_waits = better_waits;
+            better_waits = better_waits.or(Some((priority, index)));
+            if self.service(index).is_none_or(|service| service.started) {
+                continue;
+            }
+            let blocker = first_waits
                 .filter(|(better, _)| *better < priority)
                 .map(|(_, better)| better)
                 .or_else(|| self.unready_before(priority));
-            better_waits = better_waits.or(Some((priority, index)));
             let blocker = blocker.and_then(|index| Some(self.service(index)?.state.name.clone()));
             self.set_gate(index, blocker);
         }
@@ -110,9 +114,6 @@ impl Scheduler {
         let Some(service) = self.service_mut(index) else {
             return;
         };
-        if service.started {
-            return;
-        }
         if service.state.waits_for != blocker {
             service.state_mut().waits_for.clone_from(&blocker);
         }
