@@ -13,6 +13,7 @@
 //! | `tasks/<task id>` | a live task, or the intent of one |
 //! | `deployments/<n>` | a deployment |
 //! | `audit/<n>` | an operator's action; n is a position in a ring |
+//! | `brake` | the disaster brake, while it is on |
 //!
 //! In names every byte but ASCII letters, digits, `_`, `-`, `~` and `.` is written `%XX`, so that
 //! each is one segment of a path whatever it contains (`.`, `..` and the empty name, which some
@@ -51,6 +52,7 @@ pub fn path(key: &Key) -> String {
         Key::Task(id) => format!("tasks/{}", escape(id.as_str())),
         Key::Deployment(id) => format!("deployments/{id}"),
         Key::Audit(position) => format!("audit/{position}"),
+        Key::Brake => "brake".to_owned(),
     }
 }
 
@@ -59,6 +61,7 @@ pub fn key(path_text: &str) -> Option<Key> {
     let mut segments = path_text.split('/');
     let key = match (segments.next()?, segments.next(), segments.next()) {
         ("framework", None, None) => Key::Framework,
+        ("brake", None, None) => Key::Brake,
         ("workloads", Some(name), None) => Key::Workload(WorkloadName::new(unescape(name)?)),
         ("revisions", Some(name), Some(number)) => {
             Key::Revision(WorkloadName::new(unescape(name)?), number.parse().ok()?)
@@ -133,6 +136,7 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, StoreError> {
         Record::Task(record) => serde_json::to_vec(record),
         Record::Deployment(record) => serde_json::to_vec(record),
         Record::Audit(record) => serde_json::to_vec(record),
+        Record::Brake(record) => serde_json::to_vec(record),
     };
     let bytes = bytes.map_err(|error| StoreError::Corrupt {
         place: path(&record.key()),
@@ -176,6 +180,7 @@ pub fn decode(path_text: &str, bytes: &[u8]) -> Result<Record, String> {
         Key::Task(_) => serde_json::from_slice(bytes).map(Record::Task),
         Key::Deployment(_) => serde_json::from_slice(bytes).map(Record::Deployment),
         Key::Audit(_) => serde_json::from_slice(bytes).map(Record::Audit),
+        Key::Brake => serde_json::from_slice(bytes).map(Record::Brake),
     };
     let record = record.map_err(|error| format!("it is not readable: {error}"))?;
     if record.key() != key {

@@ -23,9 +23,9 @@ use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError,
     TableDefinition, TableError,
 };
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
-use crate::{Leadership, Loaded, Store, StoreError, codec};
+use crate::{Lease, Loaded, Store, StoreError, codec};
 
 const RECORDS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("records");
 
@@ -43,7 +43,7 @@ pub struct Embedded {
     // `None` only while being dropped.
     requests: Option<mpsc::Sender<Request>>,
     thread: Option<JoinHandle<()>>,
-    leadership: watch::Sender<Leadership>,
+    lease: Lease,
 }
 
 #[derive(Debug)]
@@ -94,7 +94,7 @@ impl Embedded {
         Ok(Self {
             requests: Some(requests),
             thread: Some(thread),
-            leadership: watch::Sender::new(Leadership::Leader),
+            lease: Lease::forever(),
         })
     }
 
@@ -132,10 +132,12 @@ impl Store for Embedded {
         self.request(|reply| Request::Commit(batch, reply)).await
     }
 
-    fn leadership(&self) -> watch::Receiver<Leadership> {
+    fn lease(&self) -> Lease {
         // Whoever has the file open is the only one.
-        self.leadership.subscribe()
+        self.lease.clone()
     }
+
+    async fn resign(&self) {}
 }
 
 fn thread_ended() -> StoreError {

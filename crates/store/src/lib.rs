@@ -14,17 +14,18 @@ pub mod codec;
 pub mod conformance;
 mod embedded;
 mod error;
+mod lease;
 mod memory;
 
 pub use embedded::Embedded;
 pub use error::StoreError;
+pub use lease::Lease;
 pub use memory::{Fault, Held, Memory};
 
 use async_trait::async_trait;
 use gantry_core::{Record, Write};
-use tokio::sync::watch;
 
-/// Keeps records, and says who may change them.
+/// The right to read and write the records for one term.
 ///
 /// Calls of one store may overlap; batches are committed in the order in which
 /// [`Store::commit`] was first polled.
@@ -34,14 +35,19 @@ pub trait Store: Send + Sync {
     /// and the others are read; a store that cannot be read is an error, never an empty answer.
     ///
     /// # Errors
-    /// Every variant of [`StoreError`] but `Refused` and `TooLarge`.
+    /// Every variant of [`StoreError`] but `TooLarge`. `Refused`: the term is over.
     async fn load(&self) -> Result<Loaded, StoreError>;
 
-    /// Makes all changes of `batch`, in order, or none. When this returns `Ok` they survive the
-    /// death of the process and, where the home has a disk, of the machine. Committing a batch
-    /// again is harmless as long as no other was committed in between. A record larger than
-    /// [`codec::RECORD_BYTES_SOFT`] is logged, one larger than [`codec::RECORD_BYTES_MAX`]
-    /// fails its batch.
+    /// Makes the changes of `batch`, in order. When this returns `Ok` all of them survive the
+    /// death of the process and, where the home has a disk, of the machine.
+    ///
+    /// A home whose transactions are bounded (`ZooKeeper`) cuts a large batch into several: when
+    /// it does not return `Ok`, the first changes may have been made and the others not, but never
+    /// a later one without an earlier one. The other homes make all or none.
+    ///
+    /// Committing a batch again is harmless as long as no other was committed in between. A record
+    /// larger than [`codec::RECORD_BYTES_SOFT`] is logged, one larger than
+    /// [`codec::RECORD_BYTES_MAX`] fails its batch before anything is changed.
     ///
     /// A dropped future does not take the batch back: it may still be committed.
     ///
@@ -49,17 +55,14 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Unavailable`] alone may be answered by committing the same batch again.
     async fn commit(&self, batch: Vec<Write>) -> Result<(), StoreError>;
 
-    /// Whether this process is the one that may act. Level-triggered: look at the value first.
-    fn leadership(&self) -> watch::Receiver<Leadership>;
-}
+    /// Until when this process may act. It ends before another process can begin to.
+    fn lease(&self) -> Lease;
 
-/// Whether this process may act.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Leadership {
-    /// It may: the store takes its commits.
-    Leader,
-    /// It may not: another process does, or might.
-    StandBy,
+    /// Gives up the right to act, so that another process may begin at once and not only after a
+    /// time-out: ends the lease, after which commits are refused. Does nothing in a home that no
+    /// other process can write. Returns within a bounded time, whether or not anybody could be
+    /// told.
+    async fn resign(&self);
 }
 
 /// All that a store held.

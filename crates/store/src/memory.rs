@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use gantry_core::Write;
 use tokio::sync::watch;
 
-use crate::{Leadership, Loaded, Store, StoreError, codec};
+use crate::{Lease, Loaded, Store, StoreError, codec};
 
 /// A store in memory. Clones share what is kept, so that a clone is what a restarted process
 /// would find.
@@ -24,7 +24,7 @@ struct Shared {
     // Held by a commit from its start to its end: commits take turns in the order they came.
     turn: tokio::sync::Mutex<()>,
     holders: watch::Sender<usize>,
-    leadership: watch::Sender<Leadership>,
+    lease: Lease,
 }
 
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Memory {
                 }),
                 turn: tokio::sync::Mutex::new(()),
                 holders: watch::Sender::new(0),
-                leadership: watch::Sender::new(Leadership::Leader),
+                lease: Lease::forever(),
             }),
         }
     }
@@ -146,11 +146,11 @@ impl Store for Memory {
         match fault {
             Some(Fault::Lost) => return Err(unheard()),
             Some(Fault::Deposed) => {
-                self.shared.leadership.send_replace(Leadership::StandBy);
+                self.shared.lease.end("this process has been deposed");
             }
             Some(Fault::AppliedUnheard) | None => {}
         }
-        if *self.shared.leadership.borrow() != Leadership::Leader {
+        if !self.shared.lease.holds() {
             return Err(refused());
         }
         for (path, bytes) in changes {
@@ -166,9 +166,11 @@ impl Store for Memory {
         }
     }
 
-    fn leadership(&self) -> watch::Receiver<Leadership> {
-        self.shared.leadership.subscribe()
+    fn lease(&self) -> Lease {
+        self.shared.lease.clone()
     }
+
+    async fn resign(&self) {}
 }
 
 #[cfg(test)]

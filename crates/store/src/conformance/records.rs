@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gantry_core::{
-    Actor, AgentAddress, AgentId, Amount, AuditEntry, BackOff, CheckedPort, Constraint, Container,
-    Demand, Deployment, DeploymentId, DeploymentKind, DeploymentStatus, EndedTask,
+    Actor, AgentAddress, AgentId, Amount, AuditEntry, BackOff, Brake, CheckedPort, Constraint,
+    Container, Demand, Deployment, DeploymentId, DeploymentKind, DeploymentStatus, EndedTask,
     EnvironmentValue, EnvironmentVariable, FrameworkId, FrameworkRecord, Goal, HealthCheck,
-    InstanceRecord, Network, Operator, Parameter, Pattern, Placement, PortMapping, Probe, Record,
-    RevisionRecord, Secret, StopReason, TaskCommand, TaskId, TaskRecord, TaskState, Template,
-    Timestamp, Uri, Uuid, Volume, WorkloadName, WorkloadRecord,
+    InstanceRecord, Network, OnFailure, Operator, Parameter, Pattern, Placement, PortMapping,
+    Probe, Record, RevisionRecord, Secret, Share, StopReason, TaskCommand, TaskId, TaskRecord,
+    TaskState, Template, Timestamp, UpdateOrder, UpdatePolicy, Uri, Uuid, Volume, WorkloadName,
+    WorkloadRecord,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -48,6 +49,7 @@ pub fn record() -> impl Strategy<Value = Record> {
         any_task().prop_map(Record::Task),
         deployment().prop_map(Record::Deployment),
         audit().prop_map(Record::Audit),
+        brake().prop_map(Record::Brake),
     ]
 }
 
@@ -64,12 +66,15 @@ fn workload() -> impl Strategy<Value = WorkloadRecord> {
     let counts = (any::<u32>(), any::<u32>(), any::<u32>(), any::<i32>());
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let back_off = (duration(), any::<u32>(), duration(), duration());
-    (name(), counts, flags, back_off).prop_map(
-        |(name, (declared, desired, revision, priority), flags, back_off)| WorkloadRecord {
+    let update = (any::<u32>(), update_policy());
+    (name(), counts, flags, back_off, update).prop_map(
+        |(name, (declared, desired, revision, priority), flags, back_off, update)| WorkloadRecord {
             name,
             declared,
             desired,
             revision,
+            declared_revision: update.0,
+            update: update.1,
             priority,
             wait_healthy: flags.0,
             allow_scaling: flags.1,
@@ -154,18 +159,24 @@ fn any_task() -> impl Strategy<Value = TaskRecord> {
 }
 
 fn deployment() -> impl Strategy<Value = Deployment> {
-    let kind = (option::of(name()), time()).prop_map(|(workload, launched_before)| {
+    let restart = (option::of(name()), time()).prop_map(|(workload, launched_before)| {
         DeploymentKind::RollingRestart {
             workload,
             launched_before,
         }
     });
+    let update = (name(), any::<u32>(), any::<u32>())
+        .prop_map(|(workload, from, to)| DeploymentKind::Update { workload, from, to });
+    let kind = prop_oneof![restart, update];
+    let why = || (time(), option::of(text()));
     let status = prop_oneof![
         Just(DeploymentStatus::Running),
-        time().prop_map(|at| DeploymentStatus::Paused { at }),
+        why().prop_map(|(at, reason)| DeploymentStatus::Paused { at, reason }),
+        why().prop_map(|(at, reason)| DeploymentStatus::RollingBack { at, reason }),
+        why().prop_map(|(at, reason)| DeploymentStatus::RolledBack { at, reason }),
         time().prop_map(|at| DeploymentStatus::Done { at }),
         (time(), text()).prop_map(|(at, reason)| DeploymentStatus::Failed { at, reason }),
-        time().prop_map(|at| DeploymentStatus::Aborted { at }),
+        why().prop_map(|(at, reason)| DeploymentStatus::Aborted { at, reason }),
     ];
     let counts = (any::<u64>(), any::<u32>(), any::<u32>());
     (kind, status, time(), counts).prop_map(|(kind, status, started_at, (id, total, done))| {
@@ -194,6 +205,37 @@ fn audit() -> impl Strategy<Value = AuditEntry> {
         action: change.0,
         before: change.1,
         after: change.2,
+    })
+}
+
+fn brake() -> impl Strategy<Value = Brake> {
+    (time(), any::<u32>(), any::<u32>()).prop_map(|(since, troubled, of)| Brake {
+        since,
+        troubled,
+        of,
+    })
+}
+
+fn update_policy() -> impl Strategy<Value = UpdatePolicy> {
+    let share = || {
+        option::of(prop_oneof![
+            any::<u32>().prop_map(Share::Count),
+            any::<u8>().prop_map(Share::Percent),
+        ])
+    };
+    let order = select(vec![UpdateOrder::StartFirst, UpdateOrder::StopFirst]);
+    let on_failure = select(vec![OnFailure::Pause, OnFailure::Rollback]);
+    let how = (any::<u32>(), order, on_failure);
+    (how, (share(), share()), (duration(), duration())).prop_map(|(how, shares, times)| {
+        UpdatePolicy {
+            parallelism: how.0,
+            order: how.1,
+            min_healthy: shares.0,
+            max_over: shares.1,
+            deadline: times.0,
+            on_failure: how.2,
+            monitor: times.1,
+        }
     })
 }
 
