@@ -99,6 +99,10 @@ impl Service {
         let store: Arc<dyn Store> = match &config.store {
             config::Store::Memory => Arc::new(Memory::new()),
             config::Store::Embedded(path) => Arc::new(Embedded::open(path).await?),
+            config::Store::ZooKeeper(place) => {
+                let reason = format!("ZooKeeper at {} is not served yet", place.hosts.join(","));
+                return Err(StoreError::Unavailable { reason }.into());
+            }
         };
         let records = load(&*store, options.forget_framework_id).await?;
 

@@ -1,8 +1,8 @@
 //! Everything that is set once: reads the variables, then checks what they say together.
 
-use std::{path::PathBuf, sync::Arc};
+use std::sync::Arc;
 
-use gantry_core::Settings;
+use gantry_core::{BrakePolicy, Settings};
 use gantry_mesos::{
     address::{HostPort, MASTER_PORT, MasterSource},
     credentials::Credentials,
@@ -11,6 +11,7 @@ use gantry_mesos::{
 use super::{
     Address, Framework, Http, Logging, MasterShown, Mesos, Store,
     reader::{Reader, read_file},
+    store,
     table::framework::*,
 };
 
@@ -54,19 +55,19 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Once> {
             port: port?,
         })
     });
-    let webui_url = reader.framework(&FRAMEWORK_WEBUI_URL).or_else(|| {
-        // In a container's own network PORT0 is the port outside, and LISTEN the one inside.
-        let outside = reader.is_set(&PORT0.about, 0);
-        let reached = Address {
-            host: host.clone()?,
-            port: if outside {
-                port?
-            } else {
-                listen.as_ref()?.port
-            },
+    // In a container's own network PORT0 is the port outside, and LISTEN the one inside.
+    let outside = reader.is_set(&PORT0.about, 0);
+    let reached = || {
+        let port = if outside {
+            port
+        } else {
+            listen.as_ref().map(|listen: &Address| listen.port)
         };
-        Some(format!("http://{reached}"))
-    });
+        let host = host.clone()?;
+        Some(format!("http://{}", Address { host, port: port? }))
+    };
+    let advertised_url = reader.framework(&ADVERTISED_URL).or_else(reached);
+    let webui_url = reader.framework(&FRAMEWORK_WEBUI_URL).or_else(reached);
     let task_name = name.as_ref().map(|name: &String| name.replace(' ', "-"));
     let framework = Framework {
         name: name.unwrap_or_default(),
@@ -82,8 +83,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Once> {
     };
     let shutdown_timeout = reader.framework(&SHUTDOWN_TIMEOUT);
     let mesos = mesos(reader);
-    let store = store(reader, sandbox.as_ref());
-    let http = http(reader, listen);
+    let store = store::read(reader, sandbox.as_ref(), &framework.task_name);
+    let http = http(reader, listen, advertised_url);
     let logging = logging(reader, &framework.name, sandbox);
     let scheduler = scheduler(reader, &framework);
     login(reader);
@@ -217,34 +218,11 @@ fn master_shown(master: &MasterSource) -> MasterShown {
     }
 }
 
-fn store(reader: &mut Reader<'_>, sandbox: Option<&PathBuf>) -> Option<Store> {
-    for variable in [&ZK_URL.about, &ZK_PATH.about] {
-        if reader.is_set(variable, 0) {
-            reader.error(
-                variable,
-                0,
-                "asks for ZooKeeper, which is not available in this version",
-                "remove it, and set STORE=embedded:/a/lasting/path",
-            );
-        }
-    }
-    if reader.is_set(&STORE.about, 0) {
-        return reader.framework(&STORE);
-    }
-    let path = sandbox?.join("gantry.redb");
-    reader.warning(
-        &STORE.about,
-        0,
-        format!(
-            "is not set: the records go to {}, and a new sandbox starts without them, as a new framework",
-            path.display()
-        ),
-        "set STORE=embedded:/a/lasting/path, or STORE=memory if nothing is to be kept",
-    );
-    Some(Store::Embedded(path))
-}
-
-fn http(reader: &mut Reader<'_>, listen: Option<Address>) -> Option<Http> {
+fn http(
+    reader: &mut Reader<'_>,
+    listen: Option<Address>,
+    advertised_url: Option<String>,
+) -> Option<Http> {
     let body_max = reader.framework(&HTTP_BODY_MAX);
     let connections_max = reader.framework(&HTTP_CONNECTIONS_MAX);
     let event_streams_max = reader.framework(&HTTP_EVENT_STREAMS_MAX);
@@ -255,6 +233,7 @@ fn http(reader: &mut Reader<'_>, listen: Option<Address>) -> Option<Http> {
     let static_dir = reader.framework(&STATIC_DIR);
     Some(Http {
         listen: listen?,
+        advertised_url: advertised_url?,
         body_max: body_max?,
         connections_max: connections_max?,
         event_streams_max: event_streams_max?,
@@ -266,7 +245,11 @@ fn http(reader: &mut Reader<'_>, listen: Option<Address>) -> Option<Http> {
     })
 }
 
-fn logging(reader: &mut Reader<'_>, name: &str, sandbox: Option<PathBuf>) -> Option<Logging> {
+fn logging(
+    reader: &mut Reader<'_>,
+    name: &str,
+    sandbox: Option<std::path::PathBuf>,
+) -> Option<Logging> {
     let level = reader.framework(&LOG_LEVEL);
     let format = reader.framework(&LOG_FORMAT);
     let files_max = reader.framework(&LOG_FILES_MAX);
@@ -293,6 +276,7 @@ fn scheduler(reader: &mut Reader<'_>, framework: &Framework) -> Option<Settings>
     let refuse_idle = reader.framework(&DECLINE_TIME);
     let hold_max = reader.framework(&OFFER_HOLD_MAX);
     let revive_every = reader.framework(&REVIVE_EVERY);
+    let brake = brake(reader);
     let kill_unknown = reader.framework(&KILL_UNKNOWN_TASKS);
     let kill_unknown_after = reader.framework(&KILL_UNKNOWN_AFTER);
     for (initial, max, variable, other) in [
@@ -335,7 +319,29 @@ fn scheduler(reader: &mut Reader<'_>, framework: &Framework) -> Option<Settings>
         } else {
             None
         },
+        brake: brake?,
     })
+}
+
+/// `None` when something is wrong.
+fn brake(reader: &mut Reader<'_>) -> Option<Option<BrakePolicy>> {
+    let share = reader.framework(&BRAKE_SHARE);
+    let window = reader.framework(&BRAKE_WINDOW);
+    let tasks_min = reader.framework(&BRAKE_TASKS_MIN);
+    let Some(share_thousandths) = share? else {
+        for variable in [&BRAKE_WINDOW.about, &BRAKE_TASKS_MIN.about] {
+            if reader.is_set(variable, 0) {
+                let reason = "is without effect, as BRAKE_SHARE is off";
+                reader.warning(variable, 0, reason, "remove it");
+            }
+        }
+        return Some(None);
+    };
+    Some(Some(BrakePolicy {
+        share_thousandths,
+        window: window?,
+        tasks_min: tasks_min?,
+    }))
 }
 
 /// Login is not available in this version. Whoever asks for it must not be served without it.

@@ -13,6 +13,7 @@ mod parse;
 mod reader;
 mod report;
 pub mod sample;
+mod store;
 mod suggest;
 pub mod table;
 mod task;

@@ -4,6 +4,7 @@ use std::{fmt, path::PathBuf, time::Duration};
 
 use gantry_core::{ServiceSpec, Settings, WorkloadName};
 use gantry_mesos::{address::MasterSource, credentials::Credentials};
+use secrecy::SecretString;
 
 /// Everything that can be set about a Gantry process.
 #[derive(Clone, Debug)]
@@ -75,12 +76,65 @@ pub struct MasterShown {
 }
 
 /// Where the scheduler's records are kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Store {
     /// Nowhere: they are gone with the process.
     Memory,
     /// In this file.
     Embedded(PathBuf),
+    /// On an ensemble of ZooKeeper servers, where several Gantrys of one framework may stand by.
+    ZooKeeper(ZooKeeper),
+}
+
+/// A place on an ensemble of ZooKeeper servers, and how to be let in.
+#[derive(Clone, Debug)]
+pub struct ZooKeeper {
+    /// The servers as `host:port`, at least one; IPv6 in brackets.
+    pub hosts: Vec<String>,
+    /// Where everything of this client lies, `/a/b`: of `ZK_URL`.
+    pub chroot: Option<String>,
+    /// The framework's own node below `chroot`, `/dcos-service-my-framework`.
+    pub root: String,
+    /// `user:password` for the `digest` scheme.
+    pub auth: Option<SecretString>,
+    /// Talk over TLS.
+    pub tls: Option<ZooKeeperTls>,
+    /// After this time without a word the ensemble gives the leadership to another; 4 s to 60 s.
+    pub session_timeout: Duration,
+}
+
+/// How to talk to ZooKeeper over TLS. The files have been read once: they are there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZooKeeperTls {
+    /// Certificates (PEM) of the authorities to trust; the public ones when absent.
+    pub ca: Option<PathBuf>,
+    /// The client's own certificate, where the servers ask for one.
+    pub identity: Option<ZooKeeperIdentity>,
+}
+
+/// A client's certificate and its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ZooKeeperIdentity {
+    /// The certificate and those between it and the authority, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+}
+
+impl fmt::Display for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Memory => f.write_str("memory"),
+            Self::Embedded(path) => write!(f, "{}", path.display()),
+            Self::ZooKeeper(place) => write!(
+                f,
+                "{}{}{}",
+                place.hosts.join(","),
+                place.chroot.as_deref().unwrap_or_default(),
+                place.root
+            ),
+        }
+    }
 }
 
 /// The HTTP server and its limits.
@@ -88,6 +142,8 @@ pub enum Store {
 pub struct Http {
     /// Where it listens.
     pub listen: Address,
+    /// Where the other Gantrys of this framework reach it, without a slash at the end.
+    pub advertised_url: String,
     /// Most bytes of a request's body; more is answered with 413.
     pub body_max: usize,
     /// Most connections at once; more wait in the system's queue.

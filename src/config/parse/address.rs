@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Outcome, plain, wrong};
-use crate::config::{Address, Store};
+use crate::config::Address;
 
 /// Most roles of the framework.
 const ROLES_MAX: usize = 100;
@@ -115,20 +115,35 @@ pub(in crate::config) fn roles(text: &str) -> Outcome<Vec<String>> {
     plain(roles)
 }
 
-/// `memory`, `embedded:PATH`.
-pub(in crate::config) fn store(text: &str) -> Outcome<Store> {
-    let remedy = "write embedded:/a/lasting/path, or memory to keep nothing";
+/// What `STORE` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::config) enum Home {
+    /// Nowhere.
+    Memory,
+    /// A file; of the sandbox when none is named.
+    Embedded(Option<PathBuf>),
+    /// The ensemble that `ZK_URL` names.
+    ZooKeeper,
+}
+
+/// `memory`, `embedded`, `embedded:PATH`, `zookeeper`.
+pub(in crate::config) fn store(text: &str) -> Outcome<Home> {
+    let remedy = "write zookeeper, embedded:/a/lasting/path, or memory to keep nothing";
     let text = text.trim();
-    let (kind, rest) = text.split_once(':').unwrap_or((text, ""));
-    match (kind, rest) {
-        ("memory", "") => plain(Store::Memory),
-        ("embedded", "") => wrong("names no file", remedy),
-        ("embedded", path) => plain(Store::Embedded(PathBuf::from(path))),
-        ("zookeeper" | "zk", _) => wrong(
-            "names ZooKeeper, which is not available in this version",
-            remedy,
+    match text.split_once(':') {
+        None => match text {
+            "memory" => plain(Home::Memory),
+            "embedded" => plain(Home::Embedded(None)),
+            "zookeeper" => plain(Home::ZooKeeper),
+            _ => wrong("is not a store", remedy),
+        },
+        Some(("embedded", "")) => wrong("names no file", remedy),
+        Some(("embedded", path)) => plain(Home::Embedded(Some(PathBuf::from(path)))),
+        Some(("zookeeper" | "zk", _)) => wrong(
+            "is not a store",
+            "write STORE=zookeeper, and the servers in ZK_URL",
         ),
-        _ => wrong("is not a store", remedy),
+        Some(_) => wrong("is not a store", remedy),
     }
 }
 
@@ -179,17 +194,17 @@ mod tests {
 
     #[test]
     fn stores() {
-        assert_eq!(store("memory").unwrap().value, Store::Memory);
+        assert_eq!(store("memory").unwrap().value, Home::Memory);
+        assert_eq!(store("embedded").unwrap().value, Home::Embedded(None));
         assert_eq!(
             store("embedded:/a:b").unwrap().value,
-            Store::Embedded("/a:b".into())
+            Home::Embedded(Some("/a:b".into()))
         );
-        for bad in ["", "embedded", "embedded:", "memory:x", "disk:/x"] {
+        assert_eq!(store(" zookeeper ").unwrap().value, Home::ZooKeeper);
+        for bad in ["", "embedded:", "memory:x", "disk:/x"] {
             assert!(store(bad).is_err(), "{bad}");
         }
-        for zookeeper in ["zookeeper:a:2181", "zk://a:2181/x", "zookeeper"] {
-            let reason = store(zookeeper).unwrap_err().reason;
-            assert!(reason.contains("not available in this version"), "{reason}");
-        }
+        let wrong = store("zk://a:2181/x").unwrap_err();
+        assert!(wrong.remedy.contains("ZK_URL"), "{wrong:?}");
     }
 }

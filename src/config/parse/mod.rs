@@ -7,8 +7,10 @@ mod json;
 mod number;
 mod text;
 mod units;
+mod update;
+mod zookeeper;
 
-pub(super) use address::{host, listen, origins, port, roles, store};
+pub(super) use address::{Home, host, listen, origins, port, roles, store};
 pub(super) use constraint::constraints;
 pub(super) use container::{
     Mode, Runtime, mode, parameters, port_mappings, runtime, uri, uris, volumes,
@@ -17,8 +19,10 @@ pub(super) use json::{object, strings};
 pub(super) use number::{
     boolean, cpus, definitions, factor, fixed_ports, instances, integer_in, whole_prefix,
 };
-pub(super) use text::{colour, framework_name, line, task_type, url, user};
+pub(super) use text::{base_url, colour, framework_name, line, task_type, url, user};
 pub(super) use units::{duration_in, megabytes, size_in};
+pub(super) use update::{brake_share, on_failure, order, share};
+pub(super) use zookeeper::{Servers, auth, not_a_path, prefix, servers};
 
 /// A value, and what should be said about how it was read.
 #[derive(Clone, Debug, PartialEq)]

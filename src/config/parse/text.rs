@@ -95,6 +95,21 @@ pub(in crate::config) fn url(text: &str) -> Outcome<String> {
     }
 }
 
+/// An address to which paths are added: as [`url`], without a slash at the end, query or fragment.
+pub(in crate::config) fn base_url(text: &str) -> Outcome<String> {
+    let mut parsed = url(text)?;
+    if parsed.value.contains(['?', '#', '@']) {
+        return wrong(
+            "has '?', '#' or '@', and paths are to follow it",
+            "write one such as http://10.0.0.1:3000",
+        );
+    }
+    parsed
+        .value
+        .truncate(parsed.value.trim_end_matches('/').len());
+    Ok(parsed)
+}
+
 /// A CSS colour; it goes into a style sheet, so nothing may end the rule.
 pub(in crate::config) fn colour(text: &str) -> Outcome<String> {
     let text = text.trim();
@@ -137,6 +152,8 @@ mod tests {
         for bad in ["a.example", "http://", "http:///x", "ftp://a", "http://a b"] {
             assert!(url(bad).is_err(), "{bad}");
         }
+        assert_eq!(base_url("http://a:1/x/").unwrap().value, "http://a:1/x");
+        assert!(base_url("http://a/?x").is_err() && base_url("http://u:p@a").is_err());
         assert!(user("root; rm").is_err() && user("-x").is_err());
     }
 }

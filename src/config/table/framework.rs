@@ -7,7 +7,7 @@ use secrecy::SecretString;
 
 use super::{Kind, Required, Variable, variables};
 use crate::config::{
-    Address, LogFormat, LogLevel, Store,
+    Address, LogFormat, LogLevel,
     parse::{self, Outcome, Parsed, plain, wrong},
 };
 
@@ -167,22 +167,62 @@ variables! { Framework, Framework in
     }
 
     section Store;
-    STORE: Store = parse::store, {
-        default_words: Some("`embedded:<MESOS_SANDBOX>/gantry.redb`"),
-        help: "Where the framework id, the tasks and the scale are kept: `embedded:PATH` (one file), or `memory` (gone with the process). Put the file where it outlives the sandbox: a scheduler without its records registers as a new framework.",
-        note: "The original always uses ZooKeeper, which is not available in this version.",
+    STORE: parse::Home = parse::store, {
+        default_words: Some("`zookeeper` when `ZK_URL` is set or Marathon has started Gantry, else `embedded`"),
+        help: "Where the framework id, the tasks, the scale and the changes under way are kept: `zookeeper`, where several Gantrys of one framework can stand by for each other; `embedded:PATH`, one file (`embedded`: `gantry.redb` in the sandbox); or `memory`, gone with the process. Put the file where it outlives the sandbox: a scheduler without its records registers as a new framework.",
+        note: "The original always uses ZooKeeper.",
     }
-    ZK_URL: String = parse::line, {
-        help: "Not available in this version: setting it is an error.",
+    ZK_URL: parse::Servers = parse::servers, {
+        default: Some("master.mesos:2181"),
+        // `zk://user:password@…` is a form of it.
+        secret: true,
+        help: "The servers of ZooKeeper: `host:2181,host:2181`, with `/a/path` behind them if everything is to lie there. Also `zk://user:password@host:2181`.",
+        note: "The default is the original's, which cannot be changed there.",
     }
-    ZK_PATH: String = parse::line, {
-        help: "Not available in this version: setting it is an error.",
+    ZK_PATH: String = parse::prefix, {
+        default: Some("/dcos-service-"),
+        help: "Path of the framework's node, without the framework's name, which follows with `-` for every blank.",
+        note: "The default is the original's: its framework id and tasks are found and taken over.",
+    }
+    ZK_AUTH: SecretString = parse::auth, {
+        secret: true,
+        help: "`user:password` for ZooKeeper's `digest` scheme. Nodes that Gantry makes can then be read and written by this user alone; without it by everyone.",
+    }
+    ZK_SESSION_TIMEOUT: Duration = |text| parse::duration_in(text, 4 * SECOND, 60 * SECOND), {
+        kind: Kind::Duration,
+        default: Some("10s"),
+        help: "When the leading Gantry has not been heard of for so long, another takes over. The leader itself stops acting earlier, after two thirds of it.",
+    }
+    ZK_TLS: bool = parse::boolean, {
+        kind: Kind::Boolean,
+        default: Some("false"),
+        help: "Talk to ZooKeeper over TLS, at the port of `secureClientPort`.",
+    }
+    ZK_TLS_CA: PathBuf = path, {
+        kind: Kind::Path,
+        default_words: Some("the public authorities"),
+        help: "PEM file of the certificate authorities to trust.",
+    }
+    ZK_TLS_CERT: PathBuf = path, {
+        kind: Kind::Path,
+        help: "PEM file of Gantry's own certificate, where the servers ask for one.",
+    }
+    ZK_TLS_KEY: PathBuf = path, {
+        kind: Kind::Path,
+        help: "PEM file of its private key.",
+    }
+    MARATHON_APP_ID: String = parse::line, {
+        help: "Set by Marathon. Where it is, the records are on ZooKeeper unless `STORE` says otherwise, because a sandbox does not outlive a restart.",
     }
 
     section Http;
     LISTEN: Address = parse::listen, {
         default_words: Some("`HOST:PORT0`"),
         help: "Where the HTTP server listens, as `host:port`, when that is not `HOST:PORT0`; `0.0.0.0:3000` for every address.",
+    }
+    ADVERTISED_URL: String = parse::base_url, {
+        default_words: Some("`http://HOST:PORT0`"),
+        help: "Where the other Gantrys of this framework reach this one: those that stand by pass requests on to the leader. Not a load balancer before them all.",
     }
     HTTP_BODY_MAX: usize = |text| parse::size_in(text, 1 << 10, 1 << 30), {
         kind: Kind::Size,
@@ -308,6 +348,21 @@ variables! { Framework, Framework in
         kind: Kind::Duration,
         default: Some("1s"),
         help: "Shortest time between two REVIVE calls.",
+    }
+    BRAKE_SHARE: Option<u32> = parse::brake_share, {
+        default: Some("50%"),
+        help: "When more than this part of the tasks that were well are lost or turn unhealthy within `BRAKE_WINDOW`, something larger is wrong than the tasks: nothing is stopped or started again until it is over, or an operator releases the brake. `off` for never.",
+        note: "The original has no brake.",
+    }
+    BRAKE_WINDOW: Duration = |text| parse::duration_in(text, SECOND, HOUR), {
+        kind: Kind::Duration,
+        default: Some("60s"),
+        help: "The time within which they fail.",
+    }
+    BRAKE_TASKS_MIN: u32 = |text| parse::integer_in(text, 1, 1_000_000), {
+        kind: Kind::Integer,
+        default: Some("10"),
+        help: "Fewer failing tasks than these never set the brake: in a small cluster one machine is a large part.",
     }
     KILL_UNKNOWN_TASKS: bool = parse::boolean, {
         kind: Kind::Boolean,

@@ -74,6 +74,8 @@ pub enum Section {
     Health,
     /// A task type: starting, stopping, order.
     Life,
+    /// A task type: moving to a changed declaration.
+    Update,
 }
 
 impl Section {
@@ -93,6 +95,7 @@ impl Section {
             Self::Placement => "Task type: resources and placement",
             Self::Health => "Task type: health check",
             Self::Life => "Task type: order, back-off, end",
+            Self::Update => "Task type: changes",
         }
     }
 }
@@ -114,6 +117,8 @@ pub enum Kind {
     Size,
     /// As [`Kind::Size`], or a bare number of megabytes.
     Megabytes,
+    /// A number, or a percentage.
+    Share,
     /// Texts separated by commas.
     List,
     /// JSON.
@@ -135,6 +140,7 @@ impl Kind {
             Self::Duration => "duration".to_owned(),
             Self::Size => "size".to_owned(),
             Self::Megabytes => "size, or megabytes".to_owned(),
+            Self::Share => "whole number, or percentage".to_owned(),
             Self::List => "list".to_owned(),
             Self::Json => "JSON".to_owned(),
             Self::Path => "path".to_owned(),

@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use gantry_core::{Amount, Constraint, Parameter, PortMapping, Uri, Volume, WorkloadName};
+use gantry_core::{
+    Amount, Constraint, OnFailure, Parameter, PortMapping, Share, UpdateOrder, Uri, Volume,
+    WorkloadName,
+};
 
 use super::{Kind, Required, Variable, variables};
 use crate::config::parse::{self, Mode, Outcome, Runtime, plain, wrong};
@@ -288,5 +291,43 @@ variables! { TaskType, Run in
         kind: Kind::Duration,
         default: Some("1m"),
         help: "A run of this length counts as stable: the next failure is the first again.",
+    }
+
+    section Update;
+    UPDATE_PARALLELISM: u32 = |text| parse::integer_in(text, 1, 1_000_000), {
+        kind: Kind::Integer,
+        default: Some("1"),
+        help: "When the declaration has changed, how many instances are moved to it at once.",
+        note: "The original starts changed declarations only as tasks end.",
+    }
+    UPDATE_ORDER: UpdateOrder = parse::order, {
+        kind: Kind::Choice(&["start-first", "stop-first"]),
+        default: Some("start-first"),
+        help: "Whether the new task of an instance starts before the old one is stopped, which needs room for both, or after it. With fixed ports, or one task an agent, the old one always goes first.",
+    }
+    UPDATE_MIN_HEALTHY: Share = parse::share, {
+        kind: Kind::Share,
+        default_words: Some("all but `TASK#_UPDATE_PARALLELISM`"),
+        help: "So many instances stay ready while others are moved: running, and healthy where that is checked.",
+    }
+    UPDATE_MAX_OVER: Share = parse::share, {
+        kind: Kind::Share,
+        default_words: Some("`TASK#_UPDATE_PARALLELISM`"),
+        help: "Most tasks beyond the number of instances while new ones start first.",
+    }
+    UPDATE_DEADLINE: Duration = between, {
+        kind: Kind::Duration,
+        default: Some("10m"),
+        help: "The update fails when an instance is not ready so long after its move began, and when nothing has moved for so long.",
+    }
+    UPDATE_ON_FAILURE: OnFailure = parse::on_failure, {
+        kind: Kind::Choice(&["rollback", "pause"]),
+        default: Some("rollback"),
+        help: "What a failed update does: move back what it has moved, or wait for an operator.",
+    }
+    UPDATE_MONITOR: Duration = from_zero, {
+        kind: Kind::Duration,
+        default: Some("5s"),
+        help: "A new task must have been running for so long before it counts as ready.",
     }
 }

@@ -3,6 +3,7 @@
 mod container;
 mod environment;
 mod health;
+mod update;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -84,6 +85,16 @@ fn service(
         .map(|(fixed, dynamic)| fixed.len() + usize::from(*dynamic));
     let container = container::read(reader, index, image, port_count);
     let health_check = health::read(reader, index, port_count);
+    let update = update::read(
+        reader,
+        index,
+        &update::Definition {
+            instances: instances.as_ref().map(|(count, _)| *count),
+            fixed_ports: ports.as_ref().is_some_and(|(fixed, _)| !fixed.is_empty()),
+            unique_hosts: unique_hosts == Some(true),
+            health_check: health_check.as_ref(),
+        },
+    );
     let identity = environment::Identity {
         framework: surroundings.framework,
         task_type: name.as_ref().map_or("", WorkloadName::as_str),
@@ -130,6 +141,7 @@ fn service(
         wait_healthy: wait_healthy?,
         allow_scaling: allow_scaling?,
         back_off: back_off?,
+        update: update?,
         template: Template {
             demand: Demand {
                 cpus: cpus?,

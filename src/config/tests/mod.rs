@@ -1,5 +1,8 @@
 //! Whole environments: what is read from them, and what is said about them.
 
+mod store;
+mod update;
+
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use gantry_core::{
@@ -95,7 +98,7 @@ fn a_count_of_zero_needs_no_definition() {
     assert!(config.services.is_empty());
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:3000");
     assert_eq!(config.logging.directory, Path::new("./logs"));
-    assert_eq!(config.store, Store::Embedded("./gantry.redb".into()));
+    assert_eq!(config.store.to_string(), "./gantry.redb");
     let noticed: Vec<_> = report.notices.iter().map(|n| n.variable.as_str()).collect();
     assert_eq!(noticed, ["HOST", "PORT0", "MESOS_SANDBOX"]);
     assert_eq!(report.warnings.len(), 1, "STORE: {report}");
@@ -212,22 +215,6 @@ fn login_is_never_silently_left_out() {
     assert!(!key[0].contains("sesame"));
     assert!(bad(&[("AUTH_COOKIE_ENCRYPTION_KEY_FILE", "/no/such/file")])[0].contains("login"));
     assert!(warned(&[("GITLAB_APP_ID", "x")])[0].contains("everyone"));
-}
-
-#[test]
-fn zookeeper_is_not_available_yet() {
-    for (name, value) in [
-        ("STORE", "zookeeper:z:2181"),
-        ("ZK_URL", "z:2181"),
-        ("ZK_PATH", "/x"),
-    ] {
-        let errors = bad(&[(name, value)]);
-        assert!(
-            errors.len() == 1 && errors[0].contains("not available in this version"),
-            "{errors:?}"
-        );
-        assert!(errors[0].contains("embedded:"), "{errors:?}");
-    }
 }
 
 #[test]
