@@ -27,6 +27,8 @@ pub(crate) enum Code {
     AlreadyChanging,
     DeploymentRunning,
     DeploymentState,
+    NoWayBack,
+    BrakeNotOn,
     BodyTooLarge,
     TooManyStreams,
     Busy,
@@ -48,7 +50,9 @@ impl Code {
             Self::NotScalable
             | Self::AlreadyChanging
             | Self::DeploymentRunning
-            | Self::DeploymentState => StatusCode::CONFLICT,
+            | Self::DeploymentState
+            | Self::NoWayBack
+            | Self::BrakeNotOn => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyStreams | Self::Busy | Self::Unavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -161,6 +165,8 @@ impl From<Refusal> for ApiError {
                 Some("GET /api/v2/deployments lists those at work and the last that ended"),
             ),
             Refusal::DeploymentState { .. } => (Code::DeploymentState, None),
+            Refusal::NoWayBack { .. } => (Code::NoWayBack, None),
+            Refusal::BrakeNotOn => (Code::BrakeNotOn, None),
         };
         Self {
             code,

@@ -69,6 +69,11 @@ pub enum EventKind {
         /// Its number.
         deployment: u64,
     },
+    /// The disaster brake went on or off.
+    Brake {
+        /// On now.
+        on: bool,
+    },
     /// The subscription to the master began or ended.
     Connection {
         /// Subscribed now.
@@ -97,6 +102,7 @@ impl EventKind {
             Self::WorkloadChanged { .. } => "workload_changed",
             Self::Deployment { .. } => "deployment",
             Self::Connection { .. } => "connection",
+            Self::Brake { .. } => "brake",
             Self::UnknownTask { .. } => "unknown_task",
             Self::Audit { .. } => "audit",
         }
@@ -133,6 +139,7 @@ impl From<Notice> for EventKind {
             },
             Notice::Deployment { id } => Self::Deployment { deployment: id.0 },
             Notice::Connection { subscribed } => Self::Connection { subscribed },
+            Notice::Brake { on } => Self::Brake { on },
             Notice::UnknownTask { task, state } => Self::UnknownTask {
                 task: task.as_str().to_owned(),
                 state: state.mesos_name(),

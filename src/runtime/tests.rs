@@ -24,6 +24,7 @@ fn web(instances: u32) -> ServiceSpec {
         wait_healthy: false,
         allow_scaling: true,
         back_off: BackOff::default(),
+        update: Default::default(),
         template: Template {
             demand: Demand {
                 cpus: Amount::from_units(1),

@@ -131,6 +131,7 @@ fn service(instances: u32, constraints: Vec<Constraint>) -> ServiceSpec {
         wait_healthy: false,
         allow_scaling: true,
         back_off: BackOff::default(),
+        update: Default::default(),
         template: Template {
             demand: Demand {
                 cpus: Amount::from_units(1),

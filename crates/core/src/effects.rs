@@ -121,6 +121,8 @@ pub enum Answer {
         /// How many.
         tasks: u32,
     },
+    /// The disaster brake is off.
+    Released,
 }
 
 /// Why a command was not taken. Nothing has changed.
@@ -162,6 +164,17 @@ pub enum Refusal {
         /// What was asked.
         wanted: &'static str,
     },
+    /// There is nothing to go back to, or it could not be started.
+    #[error("deployment {id} cannot be rolled back: {reason}")]
+    NoWayBack {
+        /// Which.
+        id: DeploymentId,
+        /// Why, as a clause.
+        reason: String,
+    },
+    /// The disaster brake is not on.
+    #[error("the brake is not on")]
+    BrakeNotOn,
 }
 
 /// News for those who watch: the event stream, metrics, logs.
@@ -202,6 +215,11 @@ pub enum Notice {
     Deployment {
         /// Which.
         id: DeploymentId,
+    },
+    /// The disaster brake went on or off.
+    Brake {
+        /// On now.
+        on: bool,
     },
     /// The subscription began or ended.
     Connection {

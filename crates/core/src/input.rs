@@ -116,6 +116,10 @@ pub enum Command {
     ResumeDeployment(DeploymentId),
     /// End a deployment where it is.
     AbortDeployment(DeploymentId),
+    /// Move back what an update has moved.
+    RollbackDeployment(DeploymentId),
+    /// Let go of the disaster brake.
+    ReleaseBrake,
     /// Stop a task of this framework that no workload knows.
     KillUnknown {
         /// Which.

@@ -30,7 +30,9 @@ pub use id::*;
 pub use input::*;
 pub use record::*;
 pub use resources::*;
-pub use scheduler::Scheduler;
+pub use scheduler::{
+    Change, Declared, DeclaredSettings, Plan, Scheduler, WorkloadPlan, plan, stored_view,
+};
 pub use settings::*;
 pub use state::*;
 pub use task::*;

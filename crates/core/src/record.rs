@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use crate::{
     AgentAddress, BackOff, EndedTask, FrameworkId, Goal, TaskId, TaskState, Template, Timestamp,
-    Uuid, WorkloadName,
+    UpdatePolicy, Uuid, WorkloadName,
 };
 
 /// Address of a record.
@@ -30,6 +30,8 @@ pub enum Key {
     Deployment(DeploymentId),
     /// An operator's action. The number is a position in a ring of [`AUDIT_RING`] entries.
     Audit(u32),
+    /// The disaster brake, while it is on; one.
+    Brake,
 }
 
 /// How many operator actions are remembered; older ones are overwritten.
@@ -52,6 +54,8 @@ pub enum Record {
     Deployment(Deployment),
     /// See [`Key::Audit`].
     Audit(AuditEntry),
+    /// See [`Key::Brake`].
+    Brake(Brake),
 }
 
 impl Record {
@@ -65,6 +69,7 @@ impl Record {
             Self::Task(record) => Key::Task(record.id.clone()),
             Self::Deployment(record) => Key::Deployment(record.id),
             Self::Audit(record) => Key::Audit((record.sequence % u64::from(AUDIT_RING)) as u32),
+            Self::Brake(_) => Key::Brake,
         }
     }
 }
@@ -96,8 +101,16 @@ pub struct WorkloadRecord {
     pub declared: u32,
     /// The count that is wanted.
     pub desired: u32,
-    /// The current revision.
+    /// The revision that tasks are launched as.
     pub revision: u32,
+    /// The revision that holds the declaration as it was last seen. Another than `revision` while
+    /// an update is paused, and after it was rolled back: the same declaration does not start it
+    /// again. 0 counts as `revision`.
+    #[serde(default)]
+    pub declared_revision: u32,
+    /// See [`crate::ServiceSpec::update`].
+    #[serde(default)]
+    pub update: UpdatePolicy,
     /// See [`crate::ServiceSpec::priority`].
     pub priority: i32,
     /// See [`crate::ServiceSpec::wait_healthy`].
@@ -108,6 +121,17 @@ pub struct WorkloadRecord {
     pub back_off: BackOff,
     /// No longer declared: its tasks are being stopped, after which it is forgotten.
     pub removed: bool,
+}
+
+impl WorkloadRecord {
+    /// The revision that holds the declaration as it was last seen.
+    pub const fn declared_revision(&self) -> u32 {
+        if self.declared_revision == 0 {
+            self.revision
+        } else {
+            self.declared_revision
+        }
+    }
 }
 
 /// A revision of a workload.
@@ -213,6 +237,26 @@ pub enum DeploymentKind {
         /// Tasks launched at or after this moment are left alone.
         launched_before: Timestamp,
     },
+    /// Move the tasks of a workload to another revision, within the limits of its
+    /// [`UpdatePolicy`].
+    Update {
+        /// Whose.
+        workload: WorkloadName,
+        /// The revision they run as, and return to in a rollback.
+        from: u32,
+        /// The revision they are to run as.
+        to: u32,
+    },
+}
+
+impl DeploymentKind {
+    /// The one workload it moves; `None` when it moves all.
+    pub const fn workload(&self) -> Option<&WorkloadName> {
+        match self {
+            Self::RollingRestart { workload, .. } => workload.as_ref(),
+            Self::Update { workload, .. } => Some(workload),
+        }
+    }
 }
 
 /// How far a deployment is.
@@ -225,6 +269,25 @@ pub enum DeploymentStatus {
     Paused {
         /// Since when.
         at: Timestamp,
+        /// Why, as a clause, when it was not an operator who paused it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// Moving back what was moved.
+    RollingBack {
+        /// Since when.
+        at: Timestamp,
+        /// Why, as a clause, when it was not an operator who asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
+    },
+    /// All that was moved is moved back.
+    RolledBack {
+        /// When.
+        at: Timestamp,
+        /// Why, as a clause, when it was not an operator who asked for it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
     /// All is moved.
     Done {
@@ -238,10 +301,13 @@ pub enum DeploymentStatus {
         /// Why, as a clause.
         reason: String,
     },
-    /// Ended by an operator; what was moved stays moved.
+    /// Ended by an operator, or by what came after it; what was moved stays moved.
     Aborted {
         /// When.
         at: Timestamp,
+        /// Why, as a clause, when it was not an operator.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<String>,
     },
 }
 
@@ -250,9 +316,23 @@ impl DeploymentStatus {
     pub const fn is_over(&self) -> bool {
         matches!(
             self,
-            Self::Done { .. } | Self::Failed { .. } | Self::Aborted { .. }
+            Self::Done { .. }
+                | Self::Failed { .. }
+                | Self::Aborted { .. }
+                | Self::RolledBack { .. }
         )
     }
+}
+
+/// The disaster brake: while it is on, nothing is stopped or started again automatically.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Brake {
+    /// Since when.
+    pub since: Timestamp,
+    /// How many tasks were lost or turned unhealthy within the window.
+    pub troubled: u32,
+    /// Of how many that were well.
+    pub of: u32,
 }
 
 /// An operator's action.

@@ -39,6 +39,33 @@ pub struct Settings {
     /// Stop tasks of this framework that no workload knows, once every known task has answered
     /// and all agents had time to return.
     pub kill_unknown: Option<Duration>,
+    /// When many tasks fail at once, nothing is stopped or started again automatically.
+    pub brake: Option<BrakePolicy>,
+}
+
+/// When the disaster brake goes on: more than `share` of the tasks that were well, and at least
+/// `tasks_min` of them, turn unhealthy or are lost (unreachable, lost, gone) within `window`.
+///
+/// It goes off when an operator releases it, or when for `window` no more than half of `share` of
+/// the tasks are unhealthy or unreachable and every task has been heard of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BrakePolicy {
+    /// Part of the tasks, in thousandths; 1 to 1000.
+    pub share_thousandths: u32,
+    /// Time within which they fail.
+    pub window: Duration,
+    /// Fewer never set it: in a small cluster one machine is a large share.
+    pub tasks_min: u32,
+}
+
+impl Default for BrakePolicy {
+    fn default() -> Self {
+        Self {
+            share_thousandths: 500,
+            window: Duration::from_secs(60),
+            tasks_min: 10,
+        }
+    }
 }
 
 impl Settings {
@@ -64,6 +91,7 @@ impl Settings {
             // The original's limit on a restart.
             replace_deadline: Duration::from_secs(300),
             kill_unknown: None,
+            brake: Some(BrakePolicy::default()),
         }
     }
 }

@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use smallvec::SmallVec;
 
 use crate::{
-    AuditEntry, BackOff, Deployment, EndedTask, FrameworkId, StatusUpdate, Task, TaskId, Template,
-    Timestamp, WorkloadName,
+    AuditEntry, BackOff, Brake, Deployment, EndedTask, FrameworkId, StatusUpdate, Task, TaskId,
+    Template, Timestamp, UpdatePolicy, WorkloadName,
 };
 
 /// Instances per block of an [`Instances`] table.
@@ -32,6 +32,8 @@ pub struct View {
     pub audit: Vec<Arc<AuditEntry>>,
     /// Tasks of this framework that no workload knows.
     pub unknown_tasks: Arc<BTreeMap<TaskId, StatusUpdate>>,
+    /// The disaster brake, while it is on.
+    pub brake: Option<Brake>,
     /// Sums since the start.
     pub counters: Counters,
 }
@@ -110,10 +112,14 @@ pub struct Workload {
     pub allow_scaling: bool,
     /// See [`crate::ServiceSpec::back_off`].
     pub back_off: BackOff,
+    /// See [`crate::ServiceSpec::update`].
+    pub update: UpdatePolicy,
     /// No longer declared; going.
     pub removed: bool,
-    /// The current revision.
+    /// The revision that tasks are launched as.
     pub revision: u32,
+    /// See [`crate::WorkloadRecord::declared_revision`].
+    pub declared_revision: u32,
     /// The templates still in use, by revision.
     pub revisions: BTreeMap<u32, Arc<Template>>,
     /// Its instances.
@@ -152,6 +158,11 @@ pub struct Counts {
     pub waiting: u32,
     /// Instances that wait for their back-off to pass.
     pub backing_off: u32,
+    /// Instances that wait for the release of the disaster brake.
+    pub braked: u32,
+    /// Instances with a ready task that is not being stopped: it runs, and is healthy where that
+    /// is checked.
+    pub ready: u32,
     /// Live tasks that are launching, staging or starting.
     pub starting: u32,
     /// Live tasks that run.
@@ -279,6 +290,11 @@ pub struct Instance {
 pub enum Waiting {
     /// An offer that fits.
     Offer {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// The release of the disaster brake.
+    Brake {
         /// Since when.
         since: Timestamp,
     },

@@ -24,8 +24,91 @@ pub struct ServiceSpec {
     pub allow_scaling: bool,
     /// How long to wait before a task that ended is started again.
     pub back_off: BackOff,
+    /// How its tasks are moved to a changed template.
+    pub update: UpdatePolicy,
     /// What a task is.
     pub template: Template,
+}
+
+/// How the tasks of a service are moved to another revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UpdatePolicy {
+    /// Most instances that are being moved at once; 0 counts as 1.
+    pub parallelism: u32,
+    /// Which goes first. Where two tasks of an instance cannot live side by side (fixed ports,
+    /// one task an agent) the old one always does.
+    pub order: UpdateOrder,
+    /// So many instances stay ready: a ready task is stopped, or replaced, only while more are.
+    /// Without it, so many as are left when `parallelism` instances are being moved. One less than
+    /// all counts as the most there can be when the old task goes first, as nothing could move.
+    pub min_healthy: Option<Share>,
+    /// Most tasks beyond the count while new ones start first; `parallelism` when absent, and 0
+    /// counts as 1.
+    pub max_over: Option<Share>,
+    /// An instance that is not ready so long after its move began has failed, and so has an
+    /// update in which nothing has moved for so long.
+    pub deadline: Duration,
+    /// What happens then.
+    pub on_failure: OnFailure,
+    /// A new task must have been running for so long before it counts as ready.
+    pub monitor: Duration,
+}
+
+impl Default for UpdatePolicy {
+    fn default() -> Self {
+        Self {
+            parallelism: 1,
+            order: UpdateOrder::StartFirst,
+            min_healthy: None,
+            max_over: None,
+            deadline: Duration::from_secs(600),
+            on_failure: OnFailure::Rollback,
+            monitor: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Which task of an instance goes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UpdateOrder {
+    /// The new one starts; when it is ready the old one is stopped.
+    StartFirst,
+    /// The old one is stopped; when it has ended the new one starts.
+    StopFirst,
+}
+
+/// What happens when an update fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    /// It waits for an operator. What has to be started anew meanwhile is started as before.
+    Pause,
+    /// What was moved is moved back.
+    Rollback,
+}
+
+/// A part of the instances of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Share {
+    /// So many.
+    Count(u32),
+    /// So many of a hundred; 0 to 100.
+    Percent(u8),
+}
+
+impl Share {
+    /// How many of `all` these are, rounded up.
+    pub fn of(self, all: u32) -> u32 {
+        match self {
+            Self::Count(count) => count,
+            Self::Percent(percent) => {
+                let share = (u64::from(all) * u64::from(percent)).div_ceil(100);
+                u32::try_from(share).unwrap_or(u32::MAX)
+            }
+        }
+    }
 }
 
 /// Delay before a failed instance is launched again: `initial * factor^(failures-1)`, at most `max`.
@@ -85,6 +168,28 @@ pub struct Template {
     /// Time between SIGTERM and SIGKILL; the executor's default (3 s) when absent.
     #[serde(default)]
     pub kill_grace: Option<Duration>,
+}
+
+impl Template {
+    /// The first environment variable whose value is a secret that is not known.
+    pub fn missing_secret(&self) -> Option<&str> {
+        self.environment
+            .iter()
+            .find(|variable| {
+                matches!(&variable.value, EnvironmentValue::Secret(secret) if secret.reveal().is_none())
+            })
+            .map(|variable| variable.name.as_str())
+    }
+
+    /// Takes over the values of equal secrets from another template, as a stored one has none.
+    pub fn learn_secrets(&mut self, from: &Self) {
+        for variable in &mut self.environment {
+            let known = from.environment.iter().find(|other| *other == variable);
+            if let Some(known) = known {
+                variable.clone_from(known);
+            }
+        }
+    }
 }
 
 /// What a task runs.

@@ -267,6 +267,7 @@ pub(crate) fn type_plan(dice: &mut Dice, index: u64) -> TypePlan {
                 stable_after: Duration::from_secs(dice.between(5, 60)),
                 ..BackOff::default()
             },
+            update: Default::default(),
             template: template(demand, placement, checked),
         },
         behaviour,

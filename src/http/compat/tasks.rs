@@ -296,6 +296,7 @@ async fn act(
             Answer::Restarting => "restarting".to_owned(),
             Answer::Deployment(id) => format!("deployment {id}"),
             Answer::Stopping { tasks } => format!("stopping {tasks} tasks"),
+            Answer::Released => "released".to_owned(),
         };
         (result, OK)
     });

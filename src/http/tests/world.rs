@@ -204,6 +204,7 @@ pub(super) fn service(name: &str, instances: u32) -> ServiceSpec {
         wait_healthy: false,
         allow_scaling: true,
         back_off: BackOff::default(),
+        update: Default::default(),
         template: Template {
             demand: Demand {
                 cpus: Amount::from_thousandths(500),

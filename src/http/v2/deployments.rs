@@ -22,9 +22,13 @@ struct DeploymentJson<'a> {
     kind: &'static str,
     /// Absent when it is about all.
     workload: Option<&'a str>,
-    /// `running`, `paused`, `done`, `failed` or `aborted`.
+    /// The revision that an update moves from.
+    from_revision: Option<u32>,
+    /// The revision that an update moves to.
+    to_revision: Option<u32>,
+    /// `running`, `paused`, `rolling_back`, `rolled_back`, `done`, `failed` or `aborted`.
     status: &'static str,
-    /// Why it failed.
+    /// Why it was paused, rolled back or ended, when it was not an operator who did it.
     reason: Option<&'a str>,
     total: u32,
     done: u32,
@@ -35,21 +39,26 @@ struct DeploymentJson<'a> {
 
 impl<'a> From<&'a Deployment> for DeploymentJson<'a> {
     fn from(deployment: &'a Deployment) -> Self {
-        let (kind, workload) = match &deployment.kind {
-            DeploymentKind::RollingRestart { workload, .. } => ("rolling_restart", workload),
+        let (kind, from, to) = match &deployment.kind {
+            DeploymentKind::RollingRestart { .. } => ("rolling_restart", None, None),
+            DeploymentKind::Update { from, to, .. } => ("update", Some(*from), Some(*to)),
         };
-        let (status, at, reason) = match &deployment.status {
-            DeploymentStatus::Running => ("running", None, None),
-            DeploymentStatus::Paused { at } => ("paused", Some(at), None),
-            DeploymentStatus::Done { at } => ("done", Some(at), None),
-            DeploymentStatus::Failed { at, reason } => ("failed", Some(at), Some(reason.as_str())),
-            DeploymentStatus::Aborted { at } => ("aborted", Some(at), None),
+        let (at, reason) = match &deployment.status {
+            DeploymentStatus::Running => (None, None),
+            DeploymentStatus::Done { at } => (Some(at), None),
+            DeploymentStatus::Failed { at, reason } => (Some(at), Some(reason.as_str())),
+            DeploymentStatus::Paused { at, reason }
+            | DeploymentStatus::RollingBack { at, reason }
+            | DeploymentStatus::RolledBack { at, reason }
+            | DeploymentStatus::Aborted { at, reason } => (Some(at), reason.as_deref()),
         };
         Self {
             id: deployment.id.0,
             kind,
-            workload: workload.as_ref().map(WorkloadName::as_str),
-            status,
+            workload: deployment.kind.workload().map(WorkloadName::as_str),
+            from_revision: from,
+            to_revision: to,
+            status: deployment.status.name(),
             reason,
             total: deployment.total,
             done: deployment.done,
@@ -111,7 +120,7 @@ pub(crate) async fn rolling_restart(
     Ok(HttpResponse::Accepted().json(Started { deployment }))
 }
 
-/// `POST /api/v2/deployments/{id}/pause`, `resume` or `abort`, with `{"reason"?: text}`
+/// `POST /api/v2/deployments/{id}/pause`, `resume`, `abort` or `rollback`, with `{"reason"?: text}`
 pub(crate) async fn act(
     state: web::Data<AppState>,
     path: web::Path<(u64, String)>,
@@ -124,6 +133,7 @@ pub(crate) async fn act(
         "pause" => Command::PauseDeployment(id),
         "resume" => Command::ResumeDeployment(id),
         "abort" => Command::AbortDeployment(id),
+        "rollback" => Command::RollbackDeployment(id),
         _ => return Ok(not_found(request).await),
     };
     let OnlyReason { reason } = body::json_or_default(&state, payload).await?;

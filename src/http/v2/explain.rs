@@ -246,6 +246,7 @@ impl<'a> WaitingInstance<'a> {
         let (waits_for, since, until) = match instance.waiting? {
             Waiting::Offer { since } => ("offer", since, None),
             Waiting::BackOff { since, until } => ("back_off", since, Some(until)),
+            Waiting::Brake { since } => ("brake", since, None),
         };
         let last = instance.history.first();
         Some(Self {

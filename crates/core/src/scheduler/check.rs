@@ -30,8 +30,15 @@ impl Scheduler {
                         waiting.insert(instance.number);
                     }
                     Some(Waiting::BackOff { .. }) => counts.backing_off += 1,
+                    Some(Waiting::Brake { .. }) => counts.braked += 1,
                     None => {}
                 }
+                counts.ready += u32::from(service.is_filled(instance));
+                ensure(
+                    self.brake.is_some()
+                        || !matches!(instance.waiting, Some(Waiting::Brake { .. })),
+                    || format!("{place} waits for a brake that is not on"),
+                )?;
                 ensure(instance.wanted || instance.waiting.is_none(), || {
                     format!("{place} waits though it is not wanted")
                 })?;

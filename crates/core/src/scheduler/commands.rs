@@ -1,6 +1,6 @@
 //! What operators ask.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{Scheduler, ServiceIndex, Timer};
 use crate::{
@@ -21,6 +21,8 @@ impl Scheduler {
             Command::PauseDeployment(id) => self.pause_deployment(actor, id),
             Command::ResumeDeployment(id) => self.resume_deployment(actor, id),
             Command::AbortDeployment(id) => self.abort_deployment(actor, id),
+            Command::RollbackDeployment(id) => self.rollback_deployment(actor, id),
+            Command::ReleaseBrake => self.release_brake_by_hand(actor),
             Command::KillUnknown { task } => self.kill_unknown(actor, task),
         };
         self.out.replies.push((token, answer));
@@ -88,21 +90,35 @@ impl Scheduler {
             return Err(Refusal::AlreadyChanging(id.clone()));
         }
         let uuid = task.uuid;
-        self.replace_task(index, number, uuid);
+        let stop_first = self
+            .service(index)
+            .is_some_and(|service| service.stops_first());
+        self.replace_task(
+            index,
+            number,
+            uuid,
+            stop_first,
+            self.settings.replace_deadline,
+        );
         self.audit(actor, format!("restart task {id}"), None, None);
         Ok(Answer::Restarting)
     }
 
-    /// Begins to replace a task: the new one first, unless both cannot live side by side.
-    pub(super) fn replace_task(&mut self, index: ServiceIndex, number: u32, uuid: Uuid) {
-        let Some(service) = self.service(index) else {
-            return;
-        };
-        if service.stops_first() {
+    /// Begins to replace a task. One that is stopped first is replaced when it has ended;
+    /// otherwise it stays when the new one is not ready within `limit`.
+    pub(super) fn replace_task(
+        &mut self,
+        index: ServiceIndex,
+        number: u32,
+        uuid: Uuid,
+        stop_first: bool,
+        limit: Duration,
+    ) {
+        if stop_first {
             return self.stop_task(index, number, uuid, StopReason::Restarted);
         }
         let since = self.now;
-        let deadline = since + self.settings.replace_deadline;
+        let deadline = since + limit;
         self.edit_task(index, number, uuid, |task| {
             task.goal = Goal::Replace { since, deadline }
         });

@@ -212,7 +212,7 @@ impl Scheduler {
         let unconfirmed = self
             .services()
             .any(|(_, service)| service.state.counts.unconfirmed > 0);
-        if !unconfirmed && self.now.since(self.connection.since) >= wait {
+        if !unconfirmed && self.brake.is_none() && self.now.since(self.connection.since) >= wait {
             let unknown: Vec<_> = self
                 .unknown_tasks
                 .iter()

@@ -4,8 +4,8 @@ use std::{cmp::Reverse, sync::Arc};
 
 use super::{Scheduler, ServiceIndex, Timer, services::Service};
 use crate::{
-    EndedTask, Goal, Instance, InstanceRecord, Key, Notice, Record, StopReason, Task, TaskState,
-    Timestamp, Uuid, Waiting, Write,
+    DeploymentKind, EndedTask, Goal, Instance, InstanceRecord, Key, Notice, Record, StopReason,
+    Task, TaskState, Timestamp, Uuid, Waiting, Write,
 };
 
 /// What an instance should do next, as seen from its tasks alone.
@@ -19,6 +19,8 @@ enum Need {
     Stop(Uuid, StopReason),
     /// Its old task has waited too long for a replacement: it stays, and the others go.
     KeepOld(Uuid),
+    /// Nothing before this time.
+    Later(Timestamp),
 }
 
 impl Scheduler {
@@ -133,6 +135,17 @@ impl Scheduler {
                 Need::Launch => return self.wait_for_offer(index, number),
                 Need::Stop(uuid, reason) => self.stop_task(index, number, uuid, reason),
                 Need::KeepOld(uuid) => self.keep_old(index, number, uuid),
+                Need::Later(at) => {
+                    self.edit(index, number, |instance| instance.waiting = None);
+                    self.timers.set(
+                        at,
+                        Timer::Instance {
+                            service: index,
+                            number,
+                        },
+                    );
+                    return;
+                }
             }
         }
     }
@@ -147,21 +160,27 @@ impl Scheduler {
             .filter(|task| !task.goal.is_stop() && !self.given_up(task))
             .collect();
         let replaced = staying.iter().find_map(|task| match task.goal {
-            Goal::Replace { deadline, .. } => Some((task.uuid, deadline)),
+            Goal::Replace { deadline, .. } => Some((*task, deadline)),
             _ => None,
         });
         match (staying.as_slice(), replaced) {
             // A task that is being stopped still fills the instance until it has ended.
             ([], _) if instance.tasks.iter().any(|task| !self.given_up(task)) => Need::Nothing,
             ([], _) => Need::Launch,
-            (_, Some((old, deadline))) => {
+            _ if self.brake.is_some() => Need::Nothing,
+            (_, Some((replaced, deadline))) => {
+                let old = replaced.uuid;
                 let others = || staying.iter().copied().filter(|task| task.uuid != old);
                 let certain = |uuid| {
                     staying
                         .iter()
                         .any(|task| task.uuid == uuid && self.is_certain(task))
                 };
-                if others().any(|task| service.is_ready(task) && self.is_certain(task)) {
+                let ready_since = others()
+                    .filter(|task| service.is_ready(task) && self.is_certain(task))
+                    .filter_map(|task| counts_from(service, task, replaced))
+                    .min();
+                if ready_since.is_some_and(|since| self.now >= since) {
                     Need::Stop(old, StopReason::Restarted)
                 } else if let Some(surplus) = self.surplus(service, others()) {
                     Need::Stop(surplus, StopReason::Surplus)
@@ -171,6 +190,8 @@ impl Scheduler {
                     } else {
                         Need::Nothing
                     }
+                } else if let Some(at) = ready_since {
+                    Need::Later(at.min(deadline))
                 } else if others().next().is_some()
                     // Never a third: what an earlier replacement left must have ended first.
                     || instance.tasks.iter().any(|task| self.ending(task))
@@ -187,7 +208,8 @@ impl Scheduler {
     }
 
     /// The task to go when an instance has more than one: one copy by rule, a ready one before one
-    /// that is not, then the oldest. None goes before it is certain that another one stays.
+    /// that is not, one of the current revision before others, then the oldest. None goes before
+    /// it is certain that another one stays.
     fn surplus<'a>(
         &self,
         service: &Service,
@@ -200,6 +222,7 @@ impl Scheduler {
                 (
                     !service.is_ready(task),
                     task.state != TaskState::Running,
+                    task.revision != service.state.revision,
                     task.launched_at,
                     task.uuid,
                 )
@@ -220,7 +243,7 @@ impl Scheduler {
 
     /// Whether a task has been unreachable for so long that the instance is filled anew. The task
     /// itself is not touched: it may live.
-    fn given_up(&self, task: &Task) -> bool {
+    pub(super) fn given_up(&self, task: &Task) -> bool {
         task.state == TaskState::Unreachable
             && self.now >= task.changed_at + self.settings.unreachable_after
     }
@@ -248,7 +271,17 @@ impl Scheduler {
 
     fn wait_for_offer(&mut self, index: ServiceIndex, number: u32) {
         let now = self.now;
+        let braked = self.brake.is_some();
         let until = self.edit(index, number, |instance| {
+            // Only what has run before: what is new was asked for.
+            if braked && !(instance.history.is_empty() && instance.tasks.is_empty()) {
+                let since = match instance.waiting {
+                    Some(Waiting::Brake { since }) => since,
+                    _ => now,
+                };
+                instance.waiting = Some(Waiting::Brake { since });
+                return None;
+            }
             let until = instance.not_before.filter(|until| *until > now);
             instance.waiting = Some(match (until, instance.waiting) {
                 (None, Some(waiting @ Waiting::Offer { .. })) => waiting,
@@ -329,22 +362,32 @@ impl Scheduler {
         self.out.writes.push(Write::Put(Record::Instance(record)));
     }
 
-    /// Forgets revisions that neither a task runs nor a launch would use.
+    /// Forgets revisions that neither a task runs nor a launch would use, nor a rollback of the
+    /// last update.
     pub(super) fn forget_unused_revisions(&mut self, index: ServiceIndex) {
+        let update = self
+            .service(index)
+            .filter(|service| service.state.revisions.len() > 1)
+            .and_then(|service| self.update_of(&service.state.name))
+            .and_then(|id| self.deployments.get(&id));
+        let way_back = match update.map(|deployment| &deployment.kind) {
+            Some(DeploymentKind::Update { from, .. }) => Some(*from),
+            _ => None,
+        };
         let Some(service) = self.service_mut(index) else {
             return;
         };
         if service.state.revisions.len() < 2 {
             return;
         }
-        let current = service.state.revision;
+        let (current, declared) = (service.state.revision, service.state.declared_revision);
         let unused: Vec<_> = service
             .state
             .revisions
             .keys()
             .copied()
             .filter(|revision| {
-                *revision != current
+                ![Some(current), Some(declared), way_back].contains(&Some(*revision))
                     && service
                         .of_revision
                         .get(revision)
@@ -365,6 +408,15 @@ impl Scheduler {
                 .push(Write::Delete(Key::Revision(name.clone(), revision)));
         }
     }
+}
+
+/// When a ready task counts as a replacement of `old`: at once, or when it has proven itself where
+/// it is of another revision.
+fn counts_from(service: &Service, task: &Task, old: &Task) -> Option<Timestamp> {
+    if old.revision == task.revision {
+        return task.running_at;
+    }
+    service.proven_at(task)
 }
 
 impl Instance {

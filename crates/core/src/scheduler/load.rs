@@ -7,13 +7,14 @@ use std::{
 };
 
 use super::{
-    Connection, Offers, Scheduler, ServiceIndex, Timer, Timers, services::Service, stopping::run_of,
+    Connection, Offers, Scheduler, ServiceIndex, Timer, Timers, Trouble, services::Service,
+    stopping::run_of,
 };
 use crate::{
-    AgentAddress, AgentId, Counters, Counts, Effects, Goal, IdGenerator, Instance, InstanceRecord,
-    Instances, Key, Notice, Record, RevisionRecord, ServiceSpec, Settings, StatusUpdate,
-    StopReason, Task, TaskRecord, TaskState, Template, Timestamp, Workload, WorkloadName,
-    WorkloadRecord, Write,
+    AgentAddress, AgentId, Counters, Counts, DeploymentKind, Effects, Goal, IdGenerator, Instance,
+    InstanceRecord, Instances, Key, Notice, Record, RevisionRecord, ServiceSpec, Settings,
+    StatusUpdate, StopReason, Task, TaskRecord, TaskState, Template, Timestamp, Workload,
+    WorkloadName, WorkloadRecord, Write,
 };
 
 /// Records sorted by what they belong to.
@@ -29,9 +30,9 @@ impl Scheduler {
     /// Builds the scheduler from everything that is stored and everything that is declared.
     ///
     /// Declared services that are not stored are new. Stored ones take their new declaration: a
-    /// changed template makes a new revision, a changed count replaces the desired one, and one
-    /// that is no longer declared is stopped. Tasks are neither stopped nor launched before Mesos
-    /// has subscribed us. The effects hold what is to be written of all this.
+    /// changed template makes a new revision and an update to it, a changed count replaces the
+    /// desired one, and one that is no longer declared is stopped. Tasks are neither stopped nor
+    /// launched before Mesos has subscribed us. The effects hold what is to be written of all this.
     ///
     /// `services` must not hold two of the same name; the later would replace the earlier.
     pub fn start(
@@ -41,7 +42,38 @@ impl Scheduler {
         services: Vec<ServiceSpec>,
         records: Vec<Record>,
     ) -> (Self, Effects) {
-        let mut scheduler = Self {
+        let mut scheduler = Self::empty(now, settings, ids);
+        let mut stored = scheduler.sort(records);
+        for spec in services {
+            scheduler.declare(spec, &mut stored);
+        }
+        for name in stored.workloads.keys().cloned().collect::<Vec<_>>() {
+            scheduler.undeclare(&name, &mut stored);
+        }
+        scheduler.end_updates_that_never_began();
+        scheduler.set_rest_aside(stored);
+        let mut effects = std::mem::take(&mut scheduler.out);
+        effects.wake_at = scheduler.timers.next();
+        (scheduler, effects)
+    }
+
+    /// What is stored, as it is: nothing is decided, nothing is to be written.
+    pub(super) fn restore_only(now: Timestamp, settings: Settings, records: Vec<Record>) -> Self {
+        let mut scheduler = Self::empty(now, settings, IdGenerator::new([0; 4]));
+        let mut stored = scheduler.sort(records);
+        for record in std::mem::take(&mut stored.workloads).into_values() {
+            let name = record.name.clone();
+            let revisions = stored.revisions.remove(&name).unwrap_or_default();
+            let index = scheduler.add_service(Service::new(workload(record, revisions)));
+            scheduler.restore(index, &mut stored);
+        }
+        scheduler.set_rest_aside(stored);
+        scheduler.out = Effects::default();
+        scheduler
+    }
+
+    fn empty(now: Timestamp, settings: Settings, ids: IdGenerator) -> Self {
+        Self {
             settings,
             ids,
             now,
@@ -55,30 +87,16 @@ impl Scheduler {
             offers: Offers::default(),
             timers: Timers::default(),
             deployments: BTreeMap::new(),
-            rolling: BTreeMap::new(),
+            moves: BTreeMap::new(),
             next_deployment: 1,
             audit: VecDeque::new(),
             next_audit: 1,
             unknown_tasks: Arc::new(BTreeMap::new()),
+            brake: None,
+            trouble: Trouble::default(),
             counters: Counters::default(),
             out: Effects::default(),
-        };
-        let mut stored = scheduler.sort(records);
-        for spec in services {
-            let name = spec.name.clone();
-            scheduler.declare(spec, &mut stored);
-            scheduler.restore(&name, &mut stored);
         }
-        for name in stored.workloads.keys().cloned().collect::<Vec<_>>() {
-            scheduler.undeclare(&name, &mut stored);
-            scheduler.restore(&name, &mut stored);
-        }
-        for task in std::mem::take(&mut stored.tasks).into_values().flatten() {
-            scheduler.set_aside(task);
-        }
-        let mut effects = std::mem::take(&mut scheduler.out);
-        effects.wake_at = scheduler.timers.next();
-        (scheduler, effects)
     }
 
     fn sort(&mut self, records: Vec<Record>) -> Stored {
@@ -127,6 +145,7 @@ impl Scheduler {
                     self.next_deployment = self.next_deployment.max(record.id.0 + 1);
                     self.deployments.insert(record.id, Arc::new(record));
                 }
+                Record::Brake(brake) => self.brake = Some(brake),
                 Record::Audit(entry) => {
                     self.next_audit = self.next_audit.max(entry.sequence + 1);
                     audit.push(Arc::new(entry));
@@ -143,63 +162,102 @@ impl Scheduler {
     fn declare(&mut self, spec: ServiceSpec, stored: &mut Stored) {
         let record = stored.workloads.remove(&spec.name);
         let mut revisions = stored.revisions.remove(&spec.name).unwrap_or_default();
+        for template in revisions.values_mut() {
+            Arc::make_mut(template).learn_secrets(&spec.template);
+        }
         let template = Arc::new(spec.template);
-        let current = record.as_ref().map_or(0, |record| record.revision);
-        let newest = revisions
-            .keys()
-            .next_back()
-            .copied()
-            .unwrap_or(0)
-            .max(current);
-        let unchanged = revisions
-            .get(&current)
-            .is_some_and(|stored| **stored == *template);
-        let revision = if unchanged { current } else { newest + 1 };
-        revisions.insert(revision, template.clone());
-        if !unchanged {
+        let declared_before = record.as_ref().map(WorkloadRecord::declared_revision);
+        let same = |revision: &u32| {
+            revisions
+                .get(revision)
+                .is_some_and(|stored| **stored == *template)
+        };
+        let unchanged = declared_before.is_some_and(|revision| same(&revision));
+        let known = declared_before
+            .filter(same)
+            .or_else(|| revisions.keys().rev().copied().find(|other| same(other)));
+        let declared_revision = known.unwrap_or_else(|| {
+            let newest = revisions.keys().next_back().copied();
+            newest.max(declared_before).unwrap_or(0) + 1
+        });
+        revisions.insert(declared_revision, template.clone());
+        // An update that is paused or was rolled back stays so under the same declaration.
+        let revision = record
+            .as_ref()
+            .filter(|_| unchanged)
+            .map(|record| record.revision)
+            .filter(|revision| {
+                let template = revisions.get(revision);
+                template.is_some_and(|template| template.missing_secret().is_none())
+            })
+            .unwrap_or(declared_revision);
+        if known.is_none() {
             self.out
                 .writes
                 .push(Write::Put(Record::Revision(RevisionRecord {
                     workload: spec.name.clone(),
-                    number: revision,
+                    number: declared_revision,
                     created_at: self.now,
                     template: template.clone(),
                 })));
         }
-        let declared_anew = record.as_ref().is_none_or(|record| {
+        let counted_anew = record.as_ref().is_none_or(|record| {
             record.declared != spec.instances || record.removed || !spec.allow_scaling
         });
         let desired = match &record {
-            Some(record) if !declared_anew => record.desired,
+            Some(record) if !counted_anew => record.desired,
             _ => spec.instances,
         };
         self.fixed_ports
             .extend(template.demand.fixed_ports.iter().copied());
-        let service = Service::new(Workload {
-            task_name: spec.name.in_task_ids().into(),
+        let now = WorkloadRecord {
             name: spec.name.clone(),
             declared: spec.instances,
             desired,
+            revision,
+            declared_revision,
+            update: spec.update,
             priority: spec.priority,
             wait_healthy: spec.wait_healthy,
             allow_scaling: spec.allow_scaling,
             back_off: spec.back_off,
             removed: false,
-            revision,
-            revisions,
-            instances: Instances::default(),
-            counts: Counts::default(),
-            funnel: None,
-            waits_for: None,
-        });
-        let now = service.record();
-        if record.map(Record::Workload).as_ref() != Some(&now) {
-            self.out.writes.push(Write::Put(now));
-            self.out.notices.push(Notice::WorkloadChanged {
+        };
+        let changed = record.as_ref() != Some(&now);
+        let index = self.add_service(Service::new(workload(now, revisions)));
+        self.restore(index, stored);
+        // A rollback returns to what was last moved to in full.
+        let unfinished = self
+            .update_of(&spec.name)
+            .and_then(|id| self.deployments.get(&id))
+            .filter(|deployment| !deployment.status.is_over());
+        let from = match unfinished.map(|deployment| &deployment.kind) {
+            Some(DeploymentKind::Update { from, .. }) => Some(*from),
+            _ => record.map(|record| record.revision),
+        };
+        if let Some(from) = from
+            && !unchanged
+            && self.runs_another_revision(index)
+        {
+            self.start_update(spec.name.clone(), from, declared_revision);
+        }
+        self.forget_unused_revisions(index);
+        // Behind the update: should only a part of this be written, it is decided again.
+        if changed {
+            self.write_service(index);
+            self.notice(Notice::WorkloadChanged {
                 workload: spec.name,
             });
         }
-        self.add_service(service);
+    }
+
+    fn runs_another_revision(&self, index: ServiceIndex) -> bool {
+        self.service(index).is_some_and(|service| {
+            service
+                .of_revision
+                .iter()
+                .any(|(revision, tasks)| *revision != service.state.revision && *tasks > 0)
+        })
     }
 
     /// Marks a stored service that is no longer declared: its tasks are stopped.
@@ -207,44 +265,63 @@ impl Scheduler {
         let Some(record) = stored.workloads.remove(name) else {
             return;
         };
-        let service = Service::new(Workload {
-            task_name: record.name.in_task_ids().into(),
-            name: record.name.clone(),
+        let now = WorkloadRecord {
             declared: 0,
             desired: 0,
-            priority: record.priority,
-            wait_healthy: record.wait_healthy,
-            allow_scaling: record.allow_scaling,
-            back_off: record.back_off,
             removed: true,
-            revision: record.revision,
-            revisions: stored.revisions.remove(name).unwrap_or_default(),
-            instances: Instances::default(),
-            counts: Counts::default(),
-            funnel: None,
-            waits_for: None,
-        });
-        let now = service.record();
-        if Record::Workload(record) != now {
-            self.out.writes.push(Write::Put(now));
+            ..record.clone()
+        };
+        let revisions = stored.revisions.remove(name).unwrap_or_default();
+        let changed = record != now;
+        let index = self.add_service(Service::new(workload(now, revisions)));
+        if changed {
+            self.write_service(index);
         }
-        self.add_service(service);
+        self.supersede(name, "its workload is no longer declared");
+        self.restore(index, stored);
     }
 
-    fn add_service(&mut self, service: Service) {
+    /// An update is to what is declared. One that is not was written just before a crash, and the
+    /// declaration is another now.
+    fn end_updates_that_never_began(&mut self) {
+        let stray: Vec<_> = self
+            .deployments
+            .values()
+            .filter(|deployment| !deployment.status.is_over())
+            .filter_map(|deployment| match &deployment.kind {
+                DeploymentKind::Update { workload, to, .. } => Some((workload, *to)),
+                DeploymentKind::RollingRestart { .. } => None,
+            })
+            .filter(|(name, to)| {
+                let index = self.service_named(name).ok();
+                let service = index.and_then(|index| self.service(index));
+                service.is_none_or(|service| service.state.declared_revision != *to)
+            })
+            .map(|(name, _)| name.clone())
+            .collect();
+        for name in stray {
+            self.supersede(&name, "it is not what is declared");
+        }
+    }
+
+    fn add_service(&mut self, service: Service) -> ServiceIndex {
         let index = self.services.len() as ServiceIndex;
         self.by_task_name
             .insert(service.state.task_name.clone(), index);
         self.services.push(Some(service));
+        index
     }
 
     /// Gives a service its instances and tasks back, then makes their number right.
-    fn restore(&mut self, name: &WorkloadName, stored: &mut Stored) {
-        let Ok(index) = self.service_named(name) else {
+    fn restore(&mut self, index: ServiceIndex, stored: &mut Stored) {
+        let Some(name) = self
+            .service(index)
+            .map(|service| service.state.name.clone())
+        else {
             return;
         };
-        let tasks = stored.tasks.remove(name).unwrap_or_default();
-        let mut remembered = stored.instances.remove(name).unwrap_or_default();
+        let tasks = stored.tasks.remove(&name).unwrap_or_default();
+        let mut remembered = stored.instances.remove(&name).unwrap_or_default();
 
         let mut by_number: BTreeMap<u32, Vec<TaskRecord>> = BTreeMap::new();
         for task in tasks {
@@ -308,7 +385,6 @@ impl Scheduler {
             self.settle(index, number);
         }
         self.adjust_count(index);
-        self.forget_unused_revisions(index);
     }
 
     fn next_vacant(&self, index: ServiceIndex, from: u32) -> u32 {
@@ -340,9 +416,19 @@ impl Scheduler {
     }
 
     fn restore_task(&mut self, index: ServiceIndex, number: u32, record: TaskRecord) {
+        // What another system launched has no revision of ours: it counts as what is launched now.
+        let revision = self.service(index).map_or(record.revision, |service| {
+            let state = &service.state;
+            let known = state.revisions.contains_key(&record.revision);
+            if known {
+                record.revision
+            } else {
+                state.revision
+            }
+        });
         let task = Task {
             uuid: record.uuid,
-            revision: record.revision,
+            revision,
             agent: record.agent,
             ports: record.ports,
             state: record.state,
@@ -387,10 +473,16 @@ impl Scheduler {
                 },
             );
         }
-        let (agent, revision) = (task.agent.clone(), task.revision);
+        let agent = task.agent.clone();
         self.edit(index, number, |instance| instance.tasks.push(task));
         if let Some(service) = self.service_mut(index) {
             service.enter_task(&agent, revision);
+        }
+    }
+
+    fn set_rest_aside(&mut self, stored: Stored) {
+        for task in stored.tasks.into_values().flatten() {
+            self.set_aside(task);
         }
     }
 
@@ -406,6 +498,29 @@ impl Scheduler {
             healthy: None,
         };
         Arc::make_mut(&mut self.unknown_tasks).insert(record.id, update);
+    }
+}
+
+/// A workload as it is recorded, without its instances.
+fn workload(record: WorkloadRecord, revisions: BTreeMap<u32, Arc<Template>>) -> Workload {
+    Workload {
+        task_name: record.name.in_task_ids().into(),
+        declared_revision: record.declared_revision(),
+        name: record.name,
+        declared: record.declared,
+        desired: record.desired,
+        priority: record.priority,
+        wait_healthy: record.wait_healthy,
+        allow_scaling: record.allow_scaling,
+        back_off: record.back_off,
+        update: record.update,
+        removed: record.removed,
+        revision: record.revision,
+        revisions,
+        instances: Instances::default(),
+        counts: Counts::default(),
+        funnel: None,
+        waits_for: None,
     }
 }
 

@@ -11,7 +11,9 @@
 //! | `offers` | offers at hand, declines, suppress and revive |
 //! | `matching` | one cycle: waiting instances against offers |
 //! | `commands` | what operators ask |
-//! | `deployments` | rolling restarts |
+//! | `deployments` | rolling restarts and updates |
+//! | `brake` | nothing is done automatically while too much fails |
+//! | `plan` | what a start would change |
 //! | `timers` | what is to be looked at later |
 //! | `check` | the invariants |
 
@@ -21,10 +23,11 @@ use std::{
 };
 
 use crate::{
-    AgentId, AuditEntry, Call, Counters, Deployment, DeploymentId, Effects, FrameworkRecord,
+    AgentId, AuditEntry, Brake, Call, Counters, Deployment, DeploymentId, Effects, FrameworkRecord,
     FrameworkView, IdGenerator, Input, Notice, Settings, StatusUpdate, TaskId, Timestamp, View,
 };
 
+mod brake;
 mod check;
 mod commands;
 mod connection;
@@ -33,13 +36,17 @@ mod instances;
 mod load;
 mod matching;
 mod offers;
+mod plan;
 mod services;
 mod status;
 mod stopping;
 mod timers;
 
+pub use plan::{Change, Declared, DeclaredSettings, Plan, WorkloadPlan, plan, stored_view};
+
+use brake::Trouble;
 use connection::Connection;
-use deployments::RollingWork;
+use deployments::Moves;
 use offers::Offers;
 use services::Service;
 use timers::{Timer, Timers};
@@ -67,11 +74,13 @@ pub struct Scheduler {
     offers: Offers,
     timers: Timers,
     deployments: BTreeMap<DeploymentId, Arc<Deployment>>,
-    rolling: BTreeMap<DeploymentId, RollingWork>,
+    moves: BTreeMap<DeploymentId, Moves>,
     next_deployment: u64,
     audit: VecDeque<Arc<AuditEntry>>,
     next_audit: u64,
     unknown_tasks: Arc<BTreeMap<TaskId, StatusUpdate>>,
+    brake: Option<Brake>,
+    trouble: Trouble,
     counters: Counters,
     out: Effects,
 }
@@ -92,6 +101,7 @@ impl Scheduler {
             }
         }
         self.fire_timers();
+        self.watch_brake();
         self.advance_deployments();
         self.cycle();
         self.ask_for_offers();
@@ -126,6 +136,7 @@ impl Scheduler {
             deployments: self.deployments.values().cloned().collect(),
             audit: self.audit.iter().cloned().collect(),
             unknown_tasks: self.unknown_tasks.clone(),
+            brake: self.brake.clone(),
             counters: self.counters,
         }
     }
@@ -178,7 +189,7 @@ impl Scheduler {
                 Timer::Reconcile => self.reconcile_unheard(),
                 Timer::ReconcileAll => self.reconcile_all(),
                 Timer::Offers => self.offers.changed = true,
-                Timer::Revive => {} // Every step looks at it.
+                Timer::Revive | Timer::Brake => {} // Every step looks at it.
                 Timer::KillUnknown => self.kill_unknown_when_safe(),
             }
         }

@@ -66,11 +66,12 @@ impl Service {
 
     /// Whether `task` does what it is there for: it runs, and is healthy if that is checked.
     pub(super) fn is_ready(&self, task: &Task) -> bool {
-        task.state == TaskState::Running
-            && (task.healthy == Some(true)
-                || self
-                    .template_of(task)
-                    .is_none_or(|template| template.health_check.is_none()))
+        is_ready(&self.state.revisions, task)
+    }
+
+    /// Whether an instance has a ready task that is not being stopped.
+    pub(super) fn is_filled(&self, instance: &Instance) -> bool {
+        is_filled(&self.state.revisions, instance)
     }
 
     /// Whether a second task of an instance can never start beside the first, so that the first
@@ -87,16 +88,7 @@ impl Service {
 
     /// Whether as many instances as wanted are ready.
     pub(super) fn all_ready(&self) -> bool {
-        let checked = self
-            .state
-            .template()
-            .is_some_and(|template| template.health_check.is_some());
-        let ready = if checked {
-            self.state.counts.healthy
-        } else {
-            self.state.counts.running
-        };
-        ready >= self.state.desired
+        self.state.counts.ready >= self.state.desired
     }
 
     pub(super) fn enter_task(&mut self, agent: &AgentAddress, revision: u32) {
@@ -116,6 +108,19 @@ impl Service {
             *count = count.saturating_sub(1);
         }
         self.count_spread(agent, -1);
+    }
+
+    /// After the template, and with it the constraints, became another.
+    pub(super) fn count_spread_anew(&mut self) {
+        let constraints = self
+            .state
+            .template()
+            .map_or(0, |template| template.placement.constraints.len());
+        self.spread = vec![Spread::new(); constraints];
+        let state = self.state.clone();
+        for (_, task) in state.tasks() {
+            self.count_spread(&task.agent, 1);
+        }
     }
 
     fn count_spread(&mut self, agent: &AgentAddress, change: i32) {
@@ -143,6 +148,8 @@ impl Service {
             declared: state.declared,
             desired: state.desired,
             revision: state.revision,
+            declared_revision: state.declared_revision,
+            update: state.update.clone(),
             priority: state.priority,
             wait_healthy: state.wait_healthy,
             allow_scaling: state.allow_scaling,
@@ -169,6 +176,9 @@ impl Service {
     }
 }
 
+/// Templates by the number of their revision.
+type Revisions = BTreeMap<u32, Arc<Template>>;
+
 /// What one instance contributes to the books.
 struct Tally {
     counts: Counts,
@@ -176,13 +186,32 @@ struct Tally {
     starting: SmallVec<[AgentId; 2]>,
 }
 
+fn is_ready(revisions: &Revisions, task: &Task) -> bool {
+    task.state == TaskState::Running
+        && (task.healthy == Some(true)
+            || revisions
+                .get(&task.revision)
+                .is_none_or(|template| template.health_check.is_none()))
+}
+
+fn is_filled(revisions: &Revisions, instance: &Instance) -> bool {
+    instance
+        .tasks
+        .iter()
+        .any(|task| !task.goal.is_stop() && is_ready(revisions, task))
+}
+
 impl Tally {
-    fn of(instance: &Instance, subscription: u32) -> Self {
-        let mut counts = Counts::default();
+    fn of(instance: &Instance, subscription: u32, revisions: &Revisions) -> Self {
+        let mut counts = Counts {
+            ready: u32::from(is_filled(revisions, instance)),
+            ..Counts::default()
+        };
         let mut starting = SmallVec::new();
         match instance.waiting {
             Some(Waiting::Offer { .. }) => counts.waiting = 1,
             Some(Waiting::BackOff { .. }) => counts.backing_off = 1,
+            Some(Waiting::Brake { .. }) => counts.braked = 1,
             None => {}
         }
         for task in &instance.tasks {
@@ -221,6 +250,8 @@ fn replace_counts(total: &mut Counts, before: &Counts, after: &Counts) {
     replace!(
         waiting,
         backing_off,
+        braked,
+        ready,
         starting,
         running,
         healthy,
@@ -244,9 +275,10 @@ impl Scheduler {
         let service = self.services.get_mut(index as usize)?.as_mut()?;
         let workload = Arc::make_mut(&mut service.state);
         let instance = workload.instances.get_mut(number)?;
-        let before = Tally::of(instance, subscription);
+        let revisions = &workload.revisions;
+        let before = Tally::of(instance, subscription, revisions);
         let result = change(instance);
-        let after = Tally::of(instance, subscription);
+        let after = Tally::of(instance, subscription, revisions);
         replace_counts(&mut workload.counts, &before.counts, &after.counts);
         let priority = workload.priority;
         if before.waits_for_offer != after.waits_for_offer {

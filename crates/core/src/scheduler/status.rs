@@ -75,6 +75,7 @@ impl Scheduler {
             if !follows(task.state, update.state) {
                 return change;
             }
+            let was_well = task.state == TaskState::Running && task.healthy != Some(false);
             change.state = task.state != update.state;
             if change.state {
                 task.state = update.state;
@@ -91,11 +92,18 @@ impl Scheduler {
             if message.is_some() {
                 task.message = message;
             }
+            change.trouble = was_well
+                && !task.goal.is_stop()
+                && (task.state == TaskState::Unreachable || task.healthy == Some(false));
             change
         });
         let Some(change) = change else { return };
+        if change.trouble {
+            self.trouble(index, number);
+        }
         if change.first_running {
             self.write_task(index, number, uuid);
+            self.look_when_proven(index, number);
         }
         if change.state && update.state == TaskState::Unreachable {
             let until = now + self.settings.unreachable_after;
@@ -116,6 +124,23 @@ impl Scheduler {
             || (change.first_heard && self.awaits_certainty(index, number))
         {
             self.settle(index, number);
+        }
+    }
+
+    /// A deployment counts a new task when it has been running for some time.
+    fn look_when_proven(&mut self, index: ServiceIndex, number: u32) {
+        if self.moves.is_empty() {
+            return;
+        }
+        if let Some(service) = self.service(index) {
+            let at = self.now + service.state.update.monitor;
+            self.timers.set(
+                at,
+                Timer::Instance {
+                    service: index,
+                    number,
+                },
+            );
         }
     }
 
@@ -164,6 +189,9 @@ impl Scheduler {
             return;
         };
         self.counters.ended += 1;
+        if is_lost(&task, update.state) {
+            self.trouble(index, number);
+        }
         if !matches!(update.state, TaskState::Finished | TaskState::Killed) {
             self.counters.failed += 1;
         }
@@ -408,10 +436,22 @@ impl Scheduler {
     }
 }
 
+/// Whether a task that was well is gone for a reason that is not its own.
+fn is_lost(task: &Task, end: TaskState) -> bool {
+    task.state == TaskState::Running
+        && task.healthy != Some(false)
+        && !task.goal.is_stop()
+        && matches!(
+            end,
+            TaskState::Lost | TaskState::Gone | TaskState::Dropped | TaskState::Unknown
+        )
+}
+
 /// What an update changed about a task.
 #[derive(Default)]
 struct Change {
     first_heard: bool,
+    trouble: bool,
     state: bool,
     health: bool,
     first_running: bool,

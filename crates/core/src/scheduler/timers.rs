@@ -11,7 +11,8 @@ use crate::Timestamp;
 /// What to look at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Timer {
-    /// An instance: its back-off, the patience with an unreachable task or with a replacement is over.
+    /// An instance: its back-off, the patience with an unreachable task or with a replacement is
+    /// over, or a new task has run for long enough to count.
     Instance { service: ServiceIndex, number: u32 },
     /// A launched task that should have been heard of.
     Launch {
@@ -35,6 +36,8 @@ pub(super) enum Timer {
     Revive,
     /// Unknown tasks.
     KillUnknown,
+    /// Whether to let go of the brake.
+    Brake,
 }
 
 #[derive(Debug, Default)]

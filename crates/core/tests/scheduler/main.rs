@@ -8,6 +8,7 @@
 )]
 
 mod bench;
+mod brake;
 mod deployments;
 mod explain;
 mod instances;
@@ -15,4 +16,6 @@ mod offers;
 mod placement;
 mod reconciliation;
 mod resources;
+
 mod restarts;
+mod updates;

@@ -191,33 +191,3 @@ fn the_framework_id_is_stored_and_kept() {
         Some(FrameworkId::new("id-0001"))
     );
 }
-
-#[test]
-fn a_revision_lives_as_long_as_a_task_runs_it() {
-    let mut bench = Bench::new(vec![service("web", 1)]);
-    let task = bench.run_all().remove("web-1").unwrap();
-    bench.services[0].template.command = TaskCommand::Shell("sleep 2000".into());
-    bench.restart();
-    let workload = bench.workload("web");
-    assert_eq!(workload.revision, 2);
-    assert_eq!(
-        workload.revisions.keys().copied().collect::<Vec<_>>(),
-        [1, 2]
-    );
-    bench.subscribe();
-    bench.tell(&task, TaskState::Failed);
-    assert_eq!(
-        bench
-            .workload("web")
-            .revisions
-            .keys()
-            .copied()
-            .collect::<Vec<_>>(),
-        [2]
-    );
-    assert!(
-        !bench
-            .store
-            .contains_key(&Key::Revision(WorkloadName::new("web"), 1))
-    );
-}

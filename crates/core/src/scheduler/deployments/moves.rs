@@ -1,0 +1,491 @@
+//! Moving instances: which are still to be moved, which may be moved now, and how those that are
+//! being moved are doing.
+
+use super::super::{Scheduler, ServiceIndex, Timer, services::Service};
+use crate::{
+    Deployment, DeploymentId, DeploymentKind, DeploymentStatus, Goal, Instance, StopReason, Task,
+    TaskState, Timestamp, UpdateOrder, UpdatePolicy,
+};
+
+/// A new task of an instance that fails so often has failed for good.
+const FAILURES_MAX: u32 = 3;
+
+/// What a deployment at work is at; made anew after a restart of the scheduler.
+#[derive(Debug)]
+pub(in super::super) struct Moves {
+    /// Instances to look at; the next one is the last.
+    queue: Vec<Candidate>,
+    /// Those that are being moved.
+    under_way: Vec<Move>,
+    /// When the last move ended, or the first could have begun.
+    progress_at: Timestamp,
+    /// When it is looked at again whether anything has moved.
+    look_again_at: Option<Timestamp>,
+}
+
+/// Sorted so that the next one is the last: those that are not ready before those that are, as
+/// nobody misses them, then the youngest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Candidate {
+    unready: bool,
+    launched_at: Timestamp,
+    index: ServiceIndex,
+    number: u32,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Move {
+    index: ServiceIndex,
+    number: u32,
+    deadline: Timestamp,
+    /// Failures of the instance when its move began.
+    failures: u32,
+}
+
+/// Which tasks are to be replaced.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Rule {
+    LaunchedBefore(Timestamp),
+    OtherThan(u32),
+}
+
+impl Rule {
+    pub(super) fn of(deployment: &Deployment) -> Self {
+        match (&deployment.kind, &deployment.status) {
+            (
+                DeploymentKind::RollingRestart {
+                    launched_before, ..
+                },
+                _,
+            ) => Self::LaunchedBefore(*launched_before),
+            (
+                DeploymentKind::Update { from, .. },
+                DeploymentStatus::RollingBack { .. } | DeploymentStatus::RolledBack { .. },
+            ) => Self::OtherThan(*from),
+            (DeploymentKind::Update { to, .. }, _) => Self::OtherThan(*to),
+        }
+    }
+
+    pub(super) fn is_old(self, task: &Task) -> bool {
+        match self {
+            Self::LaunchedBefore(moment) => task.launched_at < moment,
+            Self::OtherThan(revision) => task.revision != revision,
+        }
+    }
+}
+
+/// How an instance that is being moved is doing.
+enum Progress {
+    Moving,
+    Moved,
+    Failed(String),
+}
+
+/// Whether an instance may be moved.
+enum Begin {
+    /// Its move has begun, or had begun already.
+    Begun(Move),
+    /// Not now: too few others are ready.
+    NotNow,
+    /// There is nothing to move.
+    Nothing,
+}
+
+impl Scheduler {
+    /// How many instances a deployment still has to move.
+    pub(super) fn still_to_move(&self, deployment: &Deployment) -> u32 {
+        self.candidates(deployment).len() as u32
+    }
+
+    fn candidates(&self, deployment: &Deployment) -> Vec<Candidate> {
+        let rule = Rule::of(deployment);
+        let workload = deployment.kind.workload();
+        let restarts = matches!(deployment.kind, DeploymentKind::RollingRestart { .. });
+        let mut queue: Vec<_> = self
+            .services()
+            .filter(|(_, service)| workload.is_none_or(|name| service.state.name == *name))
+            .filter(|(_, service)| match rule {
+                Rule::OtherThan(revision) => service
+                    .of_revision
+                    .iter()
+                    .any(|(other, tasks)| *other != revision && *tasks > 0),
+                Rule::LaunchedBefore(_) => true,
+            })
+            // A restart leaves to an update what the update moves anyway.
+            .filter(|(_, service)| !(restarts && self.is_being_updated(service)))
+            .flat_map(|(index, service)| {
+                service.state.instances.iter().filter_map(move |instance| {
+                    let mut candidate = self.candidate(index, service, instance, rule)?;
+                    candidate.unready &= !restarts;
+                    Some(candidate)
+                })
+            })
+            .collect();
+        queue.sort_unstable();
+        queue
+    }
+
+    fn candidate(
+        &self,
+        index: ServiceIndex,
+        service: &Service,
+        instance: &Instance,
+        rule: Rule,
+    ) -> Option<Candidate> {
+        let old = self.to_be_moved(instance, rule)?;
+        Some(Candidate {
+            unready: !service.is_filled(instance),
+            launched_at: old.launched_at,
+            index,
+            number: instance.number,
+        })
+    }
+
+    /// The task of an instance that a deployment has to replace. One that is going for another
+    /// reason is replaced without it.
+    fn to_be_moved<'a>(&self, instance: &'a Instance, rule: Rule) -> Option<&'a Task> {
+        instance.tasks.iter().find(|task| {
+            instance.wanted
+                && rule.is_old(task)
+                && !self.given_up(task)
+                && match task.goal {
+                    Goal::Run | Goal::Replace { .. } => true,
+                    // One that cannot be reached is stopped when it is back; nobody waits for that.
+                    Goal::Stop { reason, .. } => {
+                        reason == StopReason::Restarted && task.state != TaskState::Unreachable
+                    }
+                }
+        })
+    }
+
+    /// Lets every deployment at work go on, unless nobody can say how the tasks are.
+    pub(in super::super) fn advance_deployments(&mut self) {
+        if self.brake.is_some() || !self.connection.subscribed {
+            self.moves.clear();
+            return;
+        }
+        // Without any, which is nearly always, this costs nothing.
+        let at_work: Vec<_> = self
+            .deployments
+            .values()
+            .filter(|deployment| deployment.status.is_at_work())
+            .cloned()
+            .collect();
+        for deployment in at_work {
+            let moves = self.moves.remove(&deployment.id).unwrap_or_else(|| Moves {
+                queue: self.candidates(&deployment),
+                under_way: Vec::new(),
+                progress_at: self.now,
+                look_again_at: None,
+            });
+            self.advance(&deployment, moves);
+        }
+    }
+
+    fn advance(&mut self, deployment: &Deployment, mut moves: Moves) {
+        let rule = Rule::of(deployment);
+        let mut now = deployment.clone();
+        let mut failed = None;
+        let mut under_way = Vec::new();
+        for one in std::mem::take(&mut moves.under_way) {
+            match self.progress(&one, rule) {
+                Progress::Moving => under_way.push(one),
+                Progress::Moved => {
+                    now.done += 1;
+                    moves.progress_at = self.now;
+                }
+                Progress::Failed(reason) => failed = Some(reason),
+            }
+        }
+        moves.under_way = under_way;
+        if failed.is_none() {
+            self.begin_moves(&mut now, &mut moves, rule);
+            failed = self.stalled(&now, &mut moves);
+        }
+        let over = moves.queue.is_empty() && moves.under_way.is_empty();
+        match failed {
+            Some(reason) => self.deployment_failed(now, reason),
+            None if over => {
+                now.done = now.total;
+                now.status = match now.status {
+                    DeploymentStatus::RollingBack { reason, .. } => DeploymentStatus::RolledBack {
+                        at: self.now,
+                        reason,
+                    },
+                    _ => DeploymentStatus::Done { at: self.now },
+                };
+                self.write_deployment(now);
+            }
+            None => {
+                if now != *deployment {
+                    self.write_deployment(now);
+                }
+                self.moves.insert(deployment.id, moves);
+            }
+        }
+    }
+
+    fn begin_moves(&mut self, deployment: &mut Deployment, moves: &mut Moves, rule: Rule) {
+        let mut looked_again = false;
+        loop {
+            let Some(candidate) = moves.queue.pop() else {
+                // Instances may have been added, or have failed to move, since the list was made.
+                if moves.under_way.is_empty() && !looked_again {
+                    looked_again = true;
+                    moves.queue = self.candidates(deployment);
+                    if !moves.queue.is_empty() {
+                        continue;
+                    }
+                }
+                return;
+            };
+            let policy = self.policy(deployment, candidate.index);
+            if moves.under_way.len() >= self.moves_at_once(candidate.index, &policy) {
+                moves.queue.push(candidate);
+                return;
+            }
+            match self.begin_move(candidate.index, candidate.number, rule, &policy) {
+                Begin::Begun(one) => moves.under_way.push(one),
+                Begin::NotNow => {
+                    moves.queue.push(candidate);
+                    return;
+                }
+                // It has been moved by other means, or is gone.
+                Begin::Nothing => {
+                    deployment.done = (deployment.done + 1).min(deployment.total);
+                    moves.progress_at = self.now;
+                }
+            }
+        }
+    }
+
+    /// The limits of a deployment: a restart goes one by one, as it always did.
+    fn policy(&self, deployment: &Deployment, index: ServiceIndex) -> UpdatePolicy {
+        let declared = self
+            .service(index)
+            .map(|service| service.state.update.clone())
+            .unwrap_or_default();
+        match deployment.kind {
+            DeploymentKind::Update { .. } => declared,
+            DeploymentKind::RollingRestart { .. } => UpdatePolicy {
+                parallelism: 1,
+                max_over: None,
+                deadline: self.settings.replace_deadline,
+                ..declared
+            },
+        }
+    }
+
+    fn moves_at_once(&self, index: ServiceIndex, policy: &UpdatePolicy) -> usize {
+        let parallelism = policy.parallelism.max(1);
+        let Some(service) = self.service(index) else {
+            return parallelism as usize;
+        };
+        let most = match (service.moves_stop_first(policy), policy.max_over) {
+            (false, Some(over)) => parallelism.min(over.of(service.state.desired).max(1)),
+            _ => parallelism,
+        };
+        most as usize
+    }
+
+    /// Begins to move an instance, or finds it being moved already.
+    fn begin_move(
+        &mut self,
+        index: ServiceIndex,
+        number: u32,
+        rule: Rule,
+        policy: &UpdatePolicy,
+    ) -> Begin {
+        let Some(service) = self.service(index) else {
+            return Begin::Nothing;
+        };
+        let Some(instance) = service.state.instances.get(number) else {
+            return Begin::Nothing;
+        };
+        let Some(old) = self.to_be_moved(instance, rule) else {
+            return Begin::Nothing;
+        };
+        let one = |deadline| {
+            Begin::Begun(Move {
+                index,
+                number,
+                deadline,
+                failures: instance.failures,
+            })
+        };
+        match old.goal {
+            Goal::Replace { deadline, .. } => one(deadline),
+            Goal::Stop { since, .. } => one(since + policy.deadline),
+            Goal::Run if !service.may_move(instance, policy) => Begin::NotNow,
+            Goal::Run => {
+                let begun = one(self.now + policy.deadline);
+                let uuid = old.uuid;
+                let stop_first = service.moves_stop_first(policy);
+                self.replace_task(index, number, uuid, stop_first, policy.deadline);
+                let deadline = self.now + policy.deadline;
+                self.timers.set(
+                    deadline,
+                    Timer::Instance {
+                        service: index,
+                        number,
+                    },
+                );
+                begun
+            }
+        }
+    }
+
+    fn progress(&self, one: &Move, rule: Rule) -> Progress {
+        let Some(service) = self.service(one.index) else {
+            return Progress::Moved;
+        };
+        let Some(instance) = service
+            .state
+            .instances
+            .get(one.number)
+            .filter(|instance| instance.wanted)
+        else {
+            return Progress::Moved;
+        };
+        let name = format!("{}-{}", service.state.name, one.number);
+        let old = instance
+            .tasks
+            .iter()
+            .find(|task| rule.is_old(task) && task.state != TaskState::Unreachable);
+        // A new revision must prove itself; a restart brings nothing new.
+        let ready = instance.tasks.iter().any(|task| {
+            !rule.is_old(task)
+                && match rule {
+                    Rule::LaunchedBefore(_) => service.is_ready(task),
+                    Rule::OtherThan(_) => service.is_proven(task, self.now),
+                }
+        });
+        let doubtful = instance
+            .tasks
+            .iter()
+            .any(|task| task.heard_in != self.connection.subscription);
+        // A stable run in between starts the count anew.
+        let failures = match instance.failures.checked_sub(one.failures) {
+            Some(more) => more,
+            None => instance.failures,
+        };
+        match old {
+            None if ready => Progress::Moved,
+            _ if doubtful => Progress::Moving,
+            Some(old) if old.goal == Goal::Run => Progress::Failed(format!(
+                "the new task of {name} did not become ready in time"
+            )),
+            _ if failures >= FAILURES_MAX => Progress::Failed(format!(
+                "the new task of {name} failed {failures} times{}",
+                last_words(instance)
+            )),
+            Some(_) if self.now >= one.deadline + self.settings.kill_max => {
+                Progress::Failed(format!("the old task of {name} does not end"))
+            }
+            None if self.now >= one.deadline => Progress::Failed(format!(
+                "{name} did not become ready in time after its old task was stopped"
+            )),
+            _ => Progress::Moving,
+        }
+    }
+
+    /// Whether nothing has moved, and nothing could be moved, for too long.
+    fn stalled(&mut self, deployment: &Deployment, moves: &mut Moves) -> Option<String> {
+        let next = moves.queue.last()?;
+        if !moves.under_way.is_empty() {
+            // The moves under way have deadlines of their own.
+            moves.progress_at = self.now;
+            return None;
+        }
+        let until = moves.progress_at + self.policy(deployment, next.index).deadline;
+        let (service, number) = (next.index, next.number);
+        if self.now < until {
+            if moves.look_again_at != Some(until) {
+                moves.look_again_at = Some(until);
+                self.timers.set(until, Timer::Instance { service, number });
+            }
+            return None;
+        }
+        let service = self.service(service)?;
+        Some(format!(
+            "too few instances of {} are ready to move another: {} of {}",
+            service.state.name, service.state.counts.ready, service.state.desired
+        ))
+    }
+}
+
+/// What the last task of an instance ended with, for people.
+fn last_words(instance: &Instance) -> String {
+    let Some(ended) = instance.history.first() else {
+        return String::new();
+    };
+    let state = ended.state.mesos_name();
+    match ended.message.as_deref().or(ended.reason.as_deref()) {
+        Some(why) => format!(", the last time with {state}: {why}"),
+        None => format!(", the last time with {state}"),
+    }
+}
+
+impl Service {
+    /// Whether the old task of an instance goes before the new one is launched.
+    fn moves_stop_first(&self, policy: &UpdatePolicy) -> bool {
+        policy.order == UpdateOrder::StopFirst || self.stops_first()
+    }
+
+    /// Whether enough instances are ready to move this one.
+    fn may_move(&self, instance: &Instance, policy: &UpdatePolicy) -> bool {
+        let counts = &self.state.counts;
+        if counts.unconfirmed > 0 {
+            return false;
+        }
+        if !self.is_filled(instance) {
+            return true;
+        }
+        let desired = self.state.desired;
+        let min_healthy = policy.min_healthy.map_or_else(
+            || desired.saturating_sub(policy.parallelism.max(1)),
+            |share| share.of(desired).min(desired),
+        );
+        if self.moves_stop_first(policy) {
+            counts.ready > min_healthy.min(desired.saturating_sub(1))
+        } else {
+            counts.ready >= min_healthy
+        }
+    }
+
+    /// Whether a task is ready and has been for as long as a new one must have been.
+    pub(in super::super) fn is_proven(&self, task: &Task, now: Timestamp) -> bool {
+        self.is_ready(task) && self.proven_at(task).is_some_and(|at| now >= at)
+    }
+
+    /// When a running task will have been running for long enough.
+    pub(in super::super) fn proven_at(&self, task: &Task) -> Option<Timestamp> {
+        Some(task.running_at? + self.state.update.monitor)
+    }
+}
+
+impl DeploymentStatus {
+    /// Whether it moves instances by itself.
+    pub const fn is_at_work(&self) -> bool {
+        matches!(self, Self::Running | Self::RollingBack { .. })
+    }
+}
+
+impl Scheduler {
+    /// Whether an update of a service is under way, paused included.
+    fn is_being_updated(&self, service: &Service) -> bool {
+        self.update_of(&service.state.name)
+            .is_some_and(|id| !self.deployments[&id].status.is_over())
+    }
+
+    /// The last update of a workload.
+    pub(in super::super) fn update_of(&self, name: &crate::WorkloadName) -> Option<DeploymentId> {
+        self.deployments
+            .values()
+            .rev()
+            .find(|deployment| {
+                matches!(&deployment.kind, DeploymentKind::Update { workload, .. } if workload == name)
+            })
+            .map(|deployment| deployment.id)
+    }
+}

@@ -1,0 +1,216 @@
+//! Updates: a service is moved to another revision, and back when that fails.
+
+use std::sync::Arc;
+
+use super::super::{Scheduler, ServiceIndex};
+use crate::{
+    Actor, Answer, Deployment, DeploymentId, DeploymentKind, DeploymentStatus, Goal, OnFailure,
+    Refusal, WorkloadName,
+};
+
+impl Scheduler {
+    /// Begins to move the tasks of a service from one revision to another. What was at work on it
+    /// ends: it would move them elsewhere.
+    pub(in super::super) fn start_update(&mut self, name: WorkloadName, from: u32, to: u32) {
+        let next = DeploymentId(self.next_deployment);
+        self.supersede(&name, &format!("deployment {next} took its place"));
+        self.begin_deployment(DeploymentKind::Update {
+            workload: name,
+            from,
+            to,
+        });
+    }
+
+    /// Ends what is at work on this workload alone.
+    pub(in super::super) fn supersede(&mut self, name: &WorkloadName, reason: &str) {
+        let superseded: Vec<_> = self
+            .deployments
+            .values()
+            .filter(|deployment| !deployment.status.is_over())
+            .filter(|deployment| deployment.kind.workload() == Some(name))
+            .cloned()
+            .collect();
+        for deployment in superseded {
+            let mut deployment = Deployment::clone(&deployment);
+            deployment.status = DeploymentStatus::Aborted {
+                at: self.now,
+                reason: Some(reason.to_owned()),
+            };
+            self.moves.remove(&deployment.id);
+            self.write_deployment(deployment);
+        }
+    }
+
+    /// A deployment at work cannot go on.
+    pub(super) fn deployment_failed(&mut self, mut deployment: Deployment, reason: String) {
+        let at = self.now;
+        let place = match (&deployment.kind, &deployment.status) {
+            (DeploymentKind::Update { workload, .. }, DeploymentStatus::Running) => {
+                self.service_named(workload).ok()
+            }
+            _ => None,
+        };
+        let Some(index) = place else {
+            deployment.status = DeploymentStatus::Failed { at, reason };
+            return self.write_deployment(deployment);
+        };
+        let on_failure = self
+            .service(index)
+            .map(|service| service.state.update.on_failure);
+        let way_back = self.way_back(&deployment);
+        match (on_failure, way_back) {
+            (Some(OnFailure::Rollback), Ok((index, from))) => {
+                self.roll_back(deployment, index, from, Some(reason));
+            }
+            (on_failure, way_back) => {
+                let reason = match way_back {
+                    Err(why) if on_failure == Some(OnFailure::Rollback) => {
+                        format!("{reason}; it cannot be rolled back: {why}")
+                    }
+                    _ => reason,
+                };
+                deployment.status = DeploymentStatus::Paused {
+                    at,
+                    reason: Some(reason),
+                };
+                self.write_deployment(deployment.clone());
+                self.hold_update(&deployment);
+            }
+        }
+    }
+
+    pub(in super::super) fn rollback_deployment(
+        &mut self,
+        actor: Actor,
+        id: DeploymentId,
+    ) -> Result<Answer, Refusal> {
+        let deployment = self
+            .deployments
+            .get(&id)
+            .map(|deployment| Deployment::clone(deployment))
+            .ok_or(Refusal::UnknownDeployment(id))?;
+        let before = deployment.status.name();
+        if matches!(
+            deployment.status,
+            DeploymentStatus::RollingBack { .. } | DeploymentStatus::RolledBack { .. }
+        ) {
+            return Err(Refusal::DeploymentState {
+                id,
+                status: before,
+                wanted: "rolled back",
+            });
+        }
+        let (index, from) = self
+            .way_back(&deployment)
+            .map_err(|reason| Refusal::NoWayBack { id, reason })?;
+        self.roll_back(deployment, index, from, None);
+        self.audit(
+            actor,
+            format!("deployment {id} rolled back"),
+            Some(before.to_owned()),
+            Some(format!("revision {from}")),
+        );
+        Ok(Answer::Deployment(id))
+    }
+
+    fn roll_back(
+        &mut self,
+        mut deployment: Deployment,
+        index: ServiceIndex,
+        from: u32,
+        reason: Option<String>,
+    ) {
+        self.moves.remove(&deployment.id);
+        self.cancel_moves(index);
+        self.launch_as(index, from);
+        deployment.status = DeploymentStatus::RollingBack {
+            at: self.now,
+            reason,
+        };
+        deployment.done = 0;
+        deployment.total = self.still_to_move(&deployment);
+        self.write_deployment(deployment);
+    }
+
+    /// The service of an update and the revision that a rollback returns to.
+    ///
+    /// # Errors
+    /// Why there is no way back, as a clause.
+    fn way_back(&self, deployment: &Deployment) -> Result<(ServiceIndex, u32), String> {
+        let DeploymentKind::Update { workload, from, .. } = &deployment.kind else {
+            return Err("a restart has nothing to go back to".to_owned());
+        };
+        let index = self
+            .service_named(workload)
+            .map_err(|refusal| refusal.to_string())?;
+        if self.update_of(workload) != Some(deployment.id) {
+            return Err("a later update took its place".to_owned());
+        }
+        let state = &self.service(index).ok_or("its workload is gone")?.state;
+        if state.removed {
+            return Err("its workload is no longer declared".to_owned());
+        }
+        let template = state
+            .revisions
+            .get(from)
+            .ok_or_else(|| format!("revision {from} is no longer known"))?;
+        match template.missing_secret() {
+            None => Ok((index, *from)),
+            Some(name) => Err(format!(
+                "revision {from} used another value of the secret {name}, and secrets are not stored"
+            )),
+        }
+    }
+
+    /// A paused update moves nothing, and what has to be started meanwhile is started as before.
+    pub(super) fn hold_update(&mut self, deployment: &Deployment) {
+        self.moves.remove(&deployment.id);
+        if let Ok((index, from)) = self.way_back(deployment) {
+            self.cancel_moves(index);
+            self.launch_as(index, from);
+        }
+    }
+
+    pub(super) fn go_on_with_update(&mut self, deployment: &Deployment) {
+        if let DeploymentKind::Update { workload, to, .. } = &deployment.kind
+            && let Ok(index) = self.service_named(workload)
+        {
+            self.launch_as(index, *to);
+        }
+    }
+
+    /// Takes back what has been begun and has no new task yet.
+    fn cancel_moves(&mut self, index: ServiceIndex) {
+        let begun: Vec<_> = self
+            .service(index)
+            .into_iter()
+            .flat_map(|service| service.state.instances.iter())
+            .filter_map(|instance| match instance.tasks.as_slice() {
+                [task] if matches!(task.goal, Goal::Replace { .. }) => {
+                    Some((instance.number, task.uuid))
+                }
+                _ => None,
+            })
+            .collect();
+        for (number, uuid) in begun {
+            self.edit_task(index, number, uuid, |task| task.goal = Goal::Run);
+            self.write_task(index, number, uuid);
+            self.settle(index, number);
+        }
+    }
+
+    /// From now on tasks of a service are launched as this revision.
+    fn launch_as(&mut self, index: ServiceIndex, revision: u32) {
+        let Some(service) = self.service_mut(index) else {
+            return;
+        };
+        if service.state.revision == revision || !service.state.revisions.contains_key(&revision) {
+            return;
+        }
+        Arc::make_mut(&mut service.state).revision = revision;
+        service.count_spread_anew();
+        self.offers.changed = true;
+        self.offers.work_changed = true;
+        self.write_service(index);
+    }
+}

@@ -1,0 +1,141 @@
+//! The disaster brake.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use gantry_core::*;
+
+use crate::bench::*;
+
+fn running(instances: u32) -> (Bench, BTreeMap<String, TaskId>) {
+    let mut bench = Bench::new(vec![service("web", instances)]);
+    let tasks = bench.run_all();
+    bench.advance(Duration::from_secs(120));
+    bench.forget_calls();
+    (bench, tasks)
+}
+
+fn lose(bench: &mut Bench, tasks: &BTreeMap<String, TaskId>, how_many: usize, state: TaskState) {
+    for task in tasks.values().take(how_many) {
+        bench.tell(task, state);
+    }
+}
+
+fn braked(bench: &Bench) -> bool {
+    bench.scheduler.view().brake.is_some()
+}
+
+/// Offers room for everything: nothing may be launched on it.
+fn offer_room(bench: &mut Bench) -> usize {
+    bench.forget_calls();
+    let host = agent("b", &[]);
+    bench.offer(&[&host], 100.0);
+    let launched = bench.launched().len();
+    bench.forget_calls();
+    launched
+}
+
+#[test]
+fn many_lost_tasks_set_it_and_nothing_is_started_again() {
+    let (mut bench, tasks) = running(19);
+    lose(&mut bench, &tasks, 9, TaskState::Unreachable);
+    assert!(!braked(&bench), "9 of 19 are less than half");
+    lose(&mut bench, &tasks, 10, TaskState::Unreachable);
+    assert!(braked(&bench));
+    bench.advance(Duration::from_secs(300)); // Longer than the patience with unreachable tasks.
+    assert_eq!(offer_room(&mut bench), 0);
+    let counts = bench.workload("web").counts;
+    assert_eq!((counts.braked, counts.unreachable), (10, 10));
+    assert!(bench.store.contains_key(&Key::Brake));
+
+    // What was lost is there again: after some calm it goes off by itself.
+    for task in tasks.values() {
+        bench.tell(task, TaskState::Running);
+    }
+    bench.advance(Duration::from_secs(30));
+    assert!(braked(&bench));
+    bench.advance(Duration::from_secs(31));
+    assert!(!braked(&bench));
+    assert!(!bench.store.contains_key(&Key::Brake));
+    assert_eq!(bench.workload("web").counts.ready, 19);
+    bench.nothing_else();
+}
+
+#[test]
+fn lost_tasks_are_started_again_when_it_is_released() {
+    let (mut bench, tasks) = running(10);
+    lose(&mut bench, &tasks, 10, TaskState::Unreachable);
+    bench.advance(Duration::from_secs(300));
+    assert_eq!(offer_room(&mut bench), 0);
+    assert_eq!(bench.command(Command::ReleaseBrake), Ok(Answer::Released));
+    assert_eq!(offer_room(&mut bench), 10);
+    assert_eq!(
+        bench.command(Command::ReleaseBrake),
+        Err(Refusal::BrakeNotOn)
+    );
+}
+
+#[test]
+fn it_holds_through_a_restart_of_the_scheduler() {
+    let (mut bench, tasks) = running(10);
+    lose(&mut bench, &tasks, 10, TaskState::Gone);
+    assert!(braked(&bench));
+    bench.restart();
+    bench.subscribe();
+    assert_eq!(offer_room(&mut bench), 0);
+    assert_eq!(bench.workload("web").counts.braked, 10);
+    // All that was lost has ended for certain: nothing is in doubt any more.
+    bench.advance(Duration::from_secs(120));
+    assert!(!braked(&bench));
+    assert_eq!(offer_room(&mut bench), 10);
+}
+
+#[test]
+fn tasks_that_end_by_themselves_do_not_set_it() {
+    let (mut bench, tasks) = running(20);
+    lose(&mut bench, &tasks, 20, TaskState::Failed);
+    assert!(!braked(&bench));
+}
+
+#[test]
+fn few_tasks_and_old_trouble_do_not_set_it() {
+    let (mut bench, tasks) = running(9);
+    lose(&mut bench, &tasks, 9, TaskState::Lost);
+    assert!(!braked(&bench));
+
+    let (mut bench, tasks) = running(12);
+    for task in tasks.values() {
+        bench.tell(task, TaskState::Unreachable);
+        bench.advance(Duration::from_secs(10));
+    }
+    assert!(!braked(&bench), "never more than half within the window");
+}
+
+#[test]
+fn what_an_operator_asks_for_is_done_with_the_brake_on() {
+    let (mut bench, tasks) = running(12);
+    lose(&mut bench, &tasks, 10, TaskState::Unreachable);
+    bench.scale("web", 14).unwrap();
+    assert_eq!(offer_room(&mut bench), 2, "what is new was asked for");
+    bench.scale("web", 1).unwrap();
+    assert!(
+        bench
+            .workload("web")
+            .tasks()
+            .filter(|(_, task)| task.goal.is_stop())
+            .count()
+            > 10
+    );
+}
+
+#[test]
+fn deployments_wait_for_it() {
+    let (mut bench, tasks) = running(12);
+    bench
+        .command(Command::RollingRestart { workload: None })
+        .unwrap();
+    lose(&mut bench, &tasks, 10, TaskState::Unreachable);
+    bench.advance(Duration::from_secs(1000));
+    assert_eq!(offer_room(&mut bench), 0);
+    let view = bench.scheduler.view();
+    assert_eq!(view.deployments[0].status, DeploymentStatus::Running);
+}
