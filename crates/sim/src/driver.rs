@@ -120,7 +120,9 @@ impl World {
             1 => {
                 self.driver.versions += 1;
                 let version = crate::plan::version(self.driver.versions);
-                self.plan.types[index].spec.template.environment = vec![version];
+                let plan = &mut self.plan.types[index];
+                plan.spec.template.environment = vec![version];
+                self.memory.updated(&plan.spec.name);
                 "a new template"
             }
             2 => {

@@ -54,6 +54,11 @@ impl Memory {
         self.asked(name).fewer = true;
     }
 
+    /// The declaration asks for other tasks: they are replaced.
+    pub(crate) fn updated(&mut self, name: &WorkloadName) {
+        self.asked(name).restart = true;
+    }
+
     pub(crate) fn doubted(&mut self, task: &TaskId, framework: &str) {
         if let Some(parts) = task.parts(framework) {
             self.doubted

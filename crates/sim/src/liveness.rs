@@ -37,7 +37,7 @@ impl World {
         if let Some(deployment) = view
             .deployments
             .iter()
-            .find(|deployment| !deployment.status.is_over())
+            .find(|deployment| deployment.status.is_at_work())
         {
             return Err(format!("a deployment is not over: {deployment:?}"));
         }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use gantry_core::{
     Amount, BackOff, CheckedPort, Constraint, Container, Demand, EnvironmentValue,
-    EnvironmentVariable, HealthCheck, Operator, Pattern, Placement, Probe, ServiceSpec, Settings,
-    TaskCommand, Template, WorkloadName,
+    EnvironmentVariable, HealthCheck, OnFailure, Operator, Pattern, Placement, Probe, ServiceSpec,
+    Settings, Share, TaskCommand, Template, UpdateOrder, UpdatePolicy, WorkloadName,
 };
 
 use crate::dice::Dice;
@@ -171,6 +171,7 @@ fn settings(dice: &mut Dice) -> Settings {
         kill_initial: seconds(dice, 2, 10),
         kill_max: seconds(dice, 20, 60),
         replace_deadline: seconds(dice, 20, 60),
+        brake: None,
         kill_unknown: dice.chance(250).then(|| seconds(dice, 20, 60)),
         ..Settings::new("sim")
     }
@@ -267,11 +268,36 @@ pub(crate) fn type_plan(dice: &mut Dice, index: u64) -> TypePlan {
                 stable_after: Duration::from_secs(dice.between(5, 60)),
                 ..BackOff::default()
             },
-            update: Default::default(),
+            update: update_policy(dice),
             template: template(demand, placement, checked),
         },
         behaviour,
         declared: true,
+    }
+}
+
+fn update_policy(dice: &mut Dice) -> UpdatePolicy {
+    let share = |dice: &mut Dice| match dice.below(3) {
+        0 => None,
+        1 => Some(Share::Percent(dice.between(0, 100) as u8)),
+        _ => Some(Share::Count(dice.between(1, 4) as u32)),
+    };
+    UpdatePolicy {
+        parallelism: dice.between(1, 4) as u32,
+        order: if dice.chance(500) {
+            UpdateOrder::StartFirst
+        } else {
+            UpdateOrder::StopFirst
+        },
+        min_healthy: share(dice),
+        max_over: share(dice),
+        deadline: Duration::from_secs(dice.between(20, 60)),
+        on_failure: if dice.chance(500) {
+            OnFailure::Pause
+        } else {
+            OnFailure::Rollback
+        },
+        monitor: Duration::from_secs(dice.below(5)),
     }
 }
 
