@@ -21,6 +21,13 @@ async function act(question, method, path, body, done) {
 
 const whose = (workload) => (workload ? `tasks of ${workload}` : "tasks of every workload");
 
+/** What follows from acting on a deployment. */
+const CONSEQUENCES = {
+  abort: "What has been replaced stays replaced. What is started from now on runs the new revision.",
+  pause: "Nothing more is moved. What has to be started meanwhile runs the old revision.",
+  rollback: "What has been moved is moved back to the old revision, one after the other, within the same limits.",
+};
+
 const ACTIONS = {
   less: (element) => step(element, -1),
   more: (element) => step(element, 1),
@@ -87,13 +94,13 @@ const ACTIONS = {
       ({ tasks }) => `${plural(tasks, "task")} ${tasks === 1 ? "is" : "are"} being stopped`,
     ),
 
-  deployment: ({ dataset: { id, verb } }) =>
+  deployment: ({ dataset: { id, verb }, textContent }) =>
     act(
-      { title: `${verb[0].toUpperCase()}${verb.slice(1)} deployment ${id}`, text: verb === "abort" ? "What has been replaced stays replaced." : "", action: verb[0].toUpperCase() + verb.slice(1) },
+      { title: `${textContent} deployment ${id}`, text: CONSEQUENCES[verb] ?? "", action: textContent },
       "POST",
       `deployments/${id}/${verb}`,
       {},
-      ({ status }) => `Deployment ${id} is ${status}`,
+      ({ status }) => `Deployment ${id} is ${status.replace("_", " ")}`,
     ),
 
   async copy(element) {

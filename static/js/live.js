@@ -8,7 +8,7 @@ const STALE = 35_000;
 /** How long until events are tried again after the server refused them. */
 const AGAIN = 30_000;
 
-const EVENTS = ["task", "scaled", "workload_changed", "deployment", "connection", "unknown_task", "audit", "lagged", "snapshot"];
+const EVENTS = ["task", "scaled", "workload_changed", "deployment", "connection", "unknown_task", "brake", "audit", "lagged", "snapshot"];
 
 export class Live {
   #refresh;

@@ -1,6 +1,8 @@
 //! What people and fate do.
 
-use gantry_core::{Actor, Command, Input, ReplyToken, TaskId, TaskState, View, WorkloadName};
+use gantry_core::{
+    Actor, Command, DeploymentStatus, Input, ReplyToken, TaskId, TaskState, View, WorkloadName,
+};
 
 use crate::{
     agents::{Stage, Standing},
@@ -151,7 +153,11 @@ impl World {
         let view = scheduler.view();
         if self.settled {
             for deployment in &view.deployments {
-                if !deployment.status.is_over() {
+                // One that failed is not made to go on for ever.
+                if matches!(
+                    deployment.status,
+                    DeploymentStatus::Paused { reason: None, .. }
+                ) {
                     self.command(Command::ResumeDeployment(deployment.id));
                 }
             }
