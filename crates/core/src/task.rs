@@ -186,7 +186,7 @@ impl StopReason {
         match self {
             Self::Retired => "the instance is no longer wanted",
             Self::Killed => "killed by an operator",
-            Self::Restarted => "replaced by a restart",
+            Self::Restarted => "replaced by a restart or an update",
             Self::ReplacementFailed => "did not become ready in time to replace the running task",
             Self::Surplus => "another task already fills the instance",
         }

@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::Scheduler;
-use crate::{AgentId, Counts, Goal, TaskState, Waiting};
+use crate::{AgentId, Counts, DeploymentKind, DeploymentStatus, Goal, TaskState, Waiting};
 
 impl Scheduler {
     /// Proves every invariant; for tests and simulation, as it looks at everything.
@@ -127,6 +127,28 @@ impl Scheduler {
                 service.waiting.len() == service.state.counts.waiting as usize,
                 || format!("{} has a wrong waiting list", service.state.name),
             )?;
+        }
+        for deployment in self.deployments.values() {
+            let DeploymentKind::Update { workload, from, to } = &deployment.kind else {
+                continue;
+            };
+            let launched_as = match deployment.status {
+                DeploymentStatus::Running => to,
+                DeploymentStatus::RollingBack { .. } => from,
+                _ => continue,
+            };
+            let revision = self
+                .service_named(workload)
+                .ok()
+                .and_then(|index| self.service(index))
+                .map(|service| service.state.revision);
+            ensure(revision == Some(*launched_as), || {
+                format!(
+                    "deployment {} is {} but {workload} is launched as {revision:?}",
+                    deployment.id,
+                    deployment.status.name()
+                )
+            })?;
         }
         ensure(
             self.connection.subscribed || self.offers.held.is_empty(),

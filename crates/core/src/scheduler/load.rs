@@ -241,6 +241,7 @@ impl Scheduler {
         {
             self.start_update(spec.name.clone(), from, declared_revision);
         }
+        self.follow_update(&spec.name);
         self.forget_unused_revisions(index);
         // Behind the update: should only a part of this be written, it is decided again.
         if changed {

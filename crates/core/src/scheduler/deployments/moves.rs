@@ -191,7 +191,7 @@ impl Scheduler {
             match self.progress(&one, rule) {
                 Progress::Moving => under_way.push(one),
                 Progress::Moved => {
-                    now.done += 1;
+                    now.done = (now.done + 1).min(now.total);
                     moves.progress_at = self.now;
                 }
                 Progress::Failed(reason) => failed = Some(reason),

@@ -121,8 +121,8 @@ impl Scheduler {
         reason: Option<String>,
     ) {
         self.moves.remove(&deployment.id);
-        self.cancel_moves(index);
         self.launch_as(index, from);
+        self.cancel_moves(index);
         deployment.status = DeploymentStatus::RollingBack {
             at: self.now,
             reason,
@@ -166,8 +166,33 @@ impl Scheduler {
     pub(super) fn hold_update(&mut self, deployment: &Deployment) {
         self.moves.remove(&deployment.id);
         if let Ok((index, from)) = self.way_back(deployment) {
-            self.cancel_moves(index);
             self.launch_as(index, from);
+            self.cancel_moves(index);
+        }
+    }
+
+    /// After a start: what is launched follows from where its update is, whatever of both was
+    /// stored last.
+    pub(in super::super) fn follow_update(&mut self, name: &WorkloadName) {
+        let Some(update) = self
+            .update_of(name)
+            .and_then(|id| self.deployments.get(&id))
+            .cloned()
+        else {
+            return;
+        };
+        match update.status {
+            DeploymentStatus::Running => self.go_on_with_update(&update),
+            DeploymentStatus::RollingBack { .. } | DeploymentStatus::Paused { .. } => {
+                match self.way_back(&update) {
+                    Ok((index, from)) => self.launch_as(index, from),
+                    Err(why) if update.status.is_at_work() => {
+                        self.deployment_failed(Deployment::clone(&update), why);
+                    }
+                    Err(_) => {}
+                }
+            }
+            _ => {}
         }
     }
 
@@ -179,18 +204,14 @@ impl Scheduler {
         }
     }
 
-    /// Takes back what has been begun and has no new task yet.
+    /// Takes back what has been begun: of two tasks the one that is ready stays.
     fn cancel_moves(&mut self, index: ServiceIndex) {
         let begun: Vec<_> = self
             .service(index)
             .into_iter()
-            .flat_map(|service| service.state.instances.iter())
-            .filter_map(|instance| match instance.tasks.as_slice() {
-                [task] if matches!(task.goal, Goal::Replace { .. }) => {
-                    Some((instance.number, task.uuid))
-                }
-                _ => None,
-            })
+            .flat_map(|service| service.state.tasks())
+            .filter(|(_, task)| matches!(task.goal, Goal::Replace { .. }))
+            .map(|(number, task)| (number, task.uuid))
             .collect();
         for (number, uuid) in begun {
             self.edit_task(index, number, uuid, |task| task.goal = Goal::Run);
