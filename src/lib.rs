@@ -1,9 +1,12 @@
 //! The Gantry service: what the program `gantry` is made of.
 
+pub mod backup;
 pub mod cli;
 pub mod config;
 pub mod dashboard;
 pub mod http;
 pub mod logging;
+pub mod plan;
 pub mod runtime;
 pub mod service;
+pub mod store;

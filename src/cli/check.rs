@@ -1,22 +1,21 @@
 //! `gantry check`: what is wrong with the environment, all of it, without starting anything.
 
 use std::{
-    fs::File,
-    io::{self, Read, Write},
-    path::{Path, PathBuf},
+    io::{self, Write},
     process::ExitCode,
 };
 
 use clap::Args;
 
-use crate::config::{Config, ProcessEnvironment, Variables, env_file};
+use super::environment::EnvironmentOptions;
+use crate::config::Config;
 
 /// Options of `gantry check`.
 #[derive(Args, Debug)]
 pub struct CheckOptions {
-    /// Read this file of NAME=value lines instead of the environment of the process
-    #[arg(long, value_name = "FILE")]
-    pub env_file: Option<PathBuf>,
+    /// What is judged.
+    #[command(flatten)]
+    pub environment: EnvironmentOptions,
 }
 
 /// Writes the report to `out`. Exit code 0 when Gantry could start with it, else 1.
@@ -24,23 +23,14 @@ pub struct CheckOptions {
 /// # Errors
 /// `out` cannot be written to.
 pub fn run(options: &CheckOptions, out: &mut dyn Write) -> io::Result<ExitCode> {
-    let variables: Box<dyn Variables> = match &options.env_file {
-        None => Box::new(ProcessEnvironment::snapshot()),
-        Some(path) => match read(path) {
-            Ok(text) => match env_file::parse(&text) {
-                Ok(variables) => Box::new(variables),
-                Err(errors) => {
-                    for error in errors {
-                        writeln!(out, "error: {} {error}", path.display())?;
-                    }
-                    return Ok(ExitCode::FAILURE);
-                }
-            },
-            Err(error) => {
-                writeln!(out, "error: {} cannot be read: {error}", path.display())?;
-                return Ok(ExitCode::FAILURE);
+    let variables = match options.environment.variables() {
+        Ok(variables) => variables,
+        Err(errors) => {
+            for error in errors {
+                writeln!(out, "error: {error}")?;
             }
-        },
+            return Ok(ExitCode::FAILURE);
+        }
     };
     match Config::read(variables.as_ref()) {
         Ok((config, report)) => {
@@ -53,15 +43,6 @@ pub fn run(options: &CheckOptions, out: &mut dyn Write) -> io::Result<ExitCode> 
             Ok(ExitCode::FAILURE)
         }
     }
-}
-
-/// A file's text; one that is too large is cut where [`env_file::parse`] refuses it.
-fn read(path: &Path) -> io::Result<String> {
-    let mut text = String::new();
-    File::open(path)?
-        .take(env_file::FILE_MAX as u64 + 1)
-        .read_to_string(&mut text)?;
-    Ok(text)
 }
 
 fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
@@ -88,14 +69,22 @@ fn summary(config: &Config, out: &mut dyn Write) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
+
+    fn options(env_file: &Path) -> CheckOptions {
+        CheckOptions {
+            environment: EnvironmentOptions {
+                env_file: Some(env_file.to_owned()),
+            },
+        }
+    }
 
     fn check(text: &str) -> (bool, String) {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(&file, text).unwrap();
-        let options = CheckOptions {
-            env_file: Some(file.path().to_owned()),
-        };
+        let options = options(file.path());
         let mut out = Vec::new();
         let code = run(&options, &mut out).unwrap();
         let good = format!("{code:?}") == format!("{:?}", ExitCode::SUCCESS);
@@ -115,11 +104,8 @@ mod tests {
         assert!(!good && out.contains("TASK0_IMAGE is not set"), "{out}");
         let (good, out) = check("A=1\nnonsense\n");
         assert!(!good && out.contains("line 2: is not NAME=value"), "{out}");
-        let missing = CheckOptions {
-            env_file: Some("/no/such/file".into()),
-        };
         let mut out = Vec::new();
-        run(&missing, &mut out).unwrap();
+        run(&options(Path::new("/no/such/file")), &mut out).unwrap();
         assert!(String::from_utf8_lossy(&out).contains("cannot be read"));
     }
 }

@@ -1,11 +1,18 @@
 //! The command line: one file for each subcommand.
 
+pub mod backup;
 pub mod check;
 pub mod dev;
 pub mod env;
+pub mod environment;
+mod home;
+pub mod leader;
 pub mod local;
+pub mod plan;
+pub mod restore;
 pub mod sample_web;
 pub mod serve;
+pub mod uninstall;
 
 use std::{io::stdout, process::ExitCode};
 
@@ -36,6 +43,14 @@ pub enum Command {
     Check(check::CheckOptions),
     /// List all environment variables
     Env(env::EnvOptions),
+    /// Say what a start would change: exit code 0 for nothing, 1 for something, 255 for an error
+    Plan(plan::PlanOptions),
+    /// Write everything that is stored to a file
+    Backup(backup::BackupOptions),
+    /// Bring a backup back into the store, while no Gantry runs
+    Restore(restore::RestoreOptions),
+    /// End the framework: all its tasks, and all that is stored
+    Uninstall(uninstall::UninstallOptions),
     /// The sample service of `gantry dev`: a small HTTP server on $PORT0
     #[command(hide = true)]
     SampleWeb,
@@ -62,6 +77,10 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Dev(options) => return dev::run(&options),
         Command::Local(options) => return local::run(&options),
         Command::SampleWeb => return sample_web::run(),
+        Command::Backup(options) => return backup::run(&options),
+        Command::Restore(options) => return restore::run(&options),
+        Command::Uninstall(options) => return uninstall::run(&options),
+        Command::Plan(options) => plan::run(&options, &mut stdout().lock()),
         Command::Check(options) => check::run(&options, &mut stdout().lock()),
         Command::Env(options) => {
             env::run(&options, &mut stdout().lock()).map(|()| ExitCode::SUCCESS)
@@ -69,6 +88,15 @@ pub fn run(cli: Cli) -> ExitCode {
     };
     // A reader that closed the pipe has seen enough.
     written.unwrap_or(ExitCode::SUCCESS)
+}
+
+/// Runs a command that waits for others.
+fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Runtime::new()?;
+    let outcome = runtime.block_on(command);
+    // What still blocks a thread does not hold up the exit.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Prints why something could not be done.

@@ -23,7 +23,9 @@ mod variables;
 
 pub use document::{Format, reference};
 pub use model::*;
+pub(crate) use parse::in_words as duration_in_words;
 pub use report::{Problem, Report};
+pub(crate) use task::not_side_by_side;
 pub use variables::{NotUnicode, ProcessEnvironment, Variables};
 
 use reader::Reader;

@@ -8,7 +8,7 @@ mod error;
 mod events;
 mod health;
 mod logs;
-mod mask;
+pub(crate) mod mask;
 mod metrics;
 mod query;
 mod security;

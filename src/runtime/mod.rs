@@ -239,7 +239,7 @@ impl<T> Drop for AbortOnDrop<T> {
 }
 
 /// 256 bits from the operating system.
-fn seed() -> [u64; 4] {
+pub(crate) fn seed() -> [u64; 4] {
     let mut bytes = [0; 32];
     let random = rustls::crypto::aws_lc_rs::default_provider().secure_random;
     if random.fill(&mut bytes).is_err() {

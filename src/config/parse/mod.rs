@@ -20,6 +20,7 @@ pub(super) use number::{
     boolean, cpus, definitions, factor, fixed_ports, instances, integer_in, whole_prefix,
 };
 pub(super) use text::{base_url, colour, framework_name, line, task_type, url, user};
+pub(crate) use units::in_words;
 pub(super) use units::{duration_in, megabytes, size_in};
 pub(super) use update::{brake_share, on_failure, order, share};
 pub(super) use zookeeper::{Servers, auth, not_a_path, prefix, servers};

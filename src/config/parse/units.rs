@@ -65,7 +65,7 @@ pub(in crate::config) fn duration_in(
 }
 
 /// A duration as [`duration_in`] reads it.
-fn in_words(duration: Duration) -> String {
+pub(crate) fn in_words(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let mut text = String::new();
     for (unit, millis) in [

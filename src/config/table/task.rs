@@ -303,7 +303,7 @@ variables! { TaskType, Run in
     UPDATE_ORDER: UpdateOrder = parse::order, {
         kind: Kind::Choice(&["start-first", "stop-first"]),
         default: Some("start-first"),
-        help: "Whether the new task of an instance starts before the old one is stopped, which needs room for both, or after it. With fixed ports, or one task an agent, the old one always goes first.",
+        help: "Whether the new task of an instance starts before the old one is stopped, which needs room for both, or after it. With fixed ports, or a limit of tasks in one place (`TASK#_UNIQUE_HOSTS`, `UNIQUE`, `MAX_PER`), the old one always goes first.",
     }
     UPDATE_MIN_HEALTHY: Share = parse::share, {
         kind: Kind::Share,

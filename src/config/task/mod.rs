@@ -5,6 +5,8 @@ mod environment;
 mod health;
 mod update;
 
+pub(crate) use update::not_side_by_side;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use gantry_core::{BackOff, Demand, Placement, ServiceSpec, TaskCommand, Template, WorkloadName};
@@ -85,13 +87,18 @@ fn service(
         .map(|(fixed, dynamic)| fixed.len() + usize::from(*dynamic));
     let container = container::read(reader, index, image, port_count);
     let health_check = health::read(reader, index, port_count);
+    let placement = Placement {
+        avoid_scheduler_host: avoid_scheduler_host.unwrap_or_default(),
+        unique_hosts: unique_hosts.unwrap_or_default(),
+        constraints: constraints.unwrap_or_default(),
+    };
     let update = update::read(
         reader,
         index,
         &update::Definition {
             instances: instances.as_ref().map(|(count, _)| *count),
-            fixed_ports: ports.as_ref().is_some_and(|(fixed, _)| !fixed.is_empty()),
-            unique_hosts: unique_hosts == Some(true),
+            fixed_ports: ports.as_ref().map_or(&[], |(fixed, _)| &fixed[..]),
+            placement: &placement,
             health_check: health_check.as_ref(),
         },
     );
@@ -151,11 +158,7 @@ fn service(
                 fixed_ports,
                 dynamic_ports,
             },
-            placement: Placement {
-                avoid_scheduler_host: avoid_scheduler_host?,
-                unique_hosts: unique_hosts?,
-                constraints: constraints.unwrap_or_default(),
-            },
+            placement,
             command: command?,
             container: container?,
             environment,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gantry_core::{HealthCheck, Share, UpdateOrder, UpdatePolicy};
+use gantry_core::{HealthCheck, Operator, Placement, Share, UpdateOrder, UpdatePolicy};
 
 use crate::config::{
     reader::{Reader, full_name},
@@ -12,8 +12,8 @@ use crate::config::{
 /// What of the rest of the definition matters to it; `None` where that is in error.
 pub(super) struct Definition<'a> {
     pub(super) instances: Option<u32>,
-    pub(super) fixed_ports: bool,
-    pub(super) unique_hosts: bool,
+    pub(super) fixed_ports: &'a [u16],
+    pub(super) placement: &'a Placement,
     pub(super) health_check: Option<&'a HealthCheck>,
 }
 
@@ -72,6 +72,22 @@ pub(super) fn read(
     })
 }
 
+/// Why the tasks of an instance cannot live side by side, so that the old one is stopped first
+/// whatever the declared order, as a clause.
+pub(crate) fn not_side_by_side(fixed_ports: &[u16], placement: &Placement) -> Option<&'static str> {
+    let one_a_place = placement
+        .constraints
+        .iter()
+        .any(|constraint| matches!(constraint.operator, Operator::Unique | Operator::MaxPer(_)));
+    if !fixed_ports.is_empty() {
+        Some("fixed ports make the old task stop first")
+    } else if placement.unique_hosts || one_a_place {
+        Some("a limit of tasks in one place makes the old task stop first")
+    } else {
+        None
+    }
+}
+
 /// Why the old task of an instance goes first, if it does.
 fn stops_first(
     reader: &mut Reader<'_>,
@@ -82,13 +98,7 @@ fn stops_first(
     if order == UpdateOrder::StopFirst {
         return Some("the old task is stopped first");
     }
-    let why = if definition.fixed_ports {
-        "fixed ports make the old task stop first"
-    } else if definition.unique_hosts {
-        "one task an agent makes the old task stop first"
-    } else {
-        return None;
-    };
+    let why = not_side_by_side(definition.fixed_ports, definition.placement)?;
     if reader.is_set(&UPDATE_ORDER.about, index) {
         let reason = format!("is without effect, as {why}");
         reader.warning(&UPDATE_ORDER.about, index, reason, "write stop-first");

@@ -98,7 +98,7 @@ fn updates_are_read_and_impossible_ones_refused() {
         ("TASK0_UNIQUE_HOSTS", "true"),
     ]);
     assert!(
-        alone.len() == 1 && alone[0].contains("one task an agent"),
+        alone.len() == 1 && alone[0].contains("a limit of tasks in one place"),
         "{alone:?}"
     );
 }

@@ -1,0 +1,97 @@
+//! `gantry plan`: what a start with this environment would change.
+
+use std::{
+    io::{self, Write},
+    process::ExitCode,
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, ValueEnum};
+
+use super::{environment::EnvironmentOptions, home::Home, leader::LeaderOptions};
+use crate::{
+    config::Config,
+    plan::{Declaration, Report},
+};
+
+/// Longest answer of a leader: some thousand task types.
+const REPORT_BYTES_MAX: usize = 256 << 20;
+
+/// Options of `gantry plan`.
+#[derive(Args, Debug)]
+pub struct PlanOptions {
+    /// What would be started.
+    #[command(flatten)]
+    pub environment: EnvironmentOptions,
+    /// What it is compared with.
+    #[command(flatten)]
+    pub leader: LeaderOptions,
+    /// How it is written
+    #[arg(long, short, value_enum, default_value_t = PlanOutput::Text)]
+    pub output: PlanOutput,
+}
+
+/// How `gantry plan` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum PlanOutput {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+/// Exit code 0 when nothing would change, 1 when something would, 255 when that cannot be said.
+pub fn run(options: &PlanOptions, out: &mut dyn Write) -> io::Result<ExitCode> {
+    let worked_out = super::block_on(report(options));
+    let report = match worked_out {
+        Ok(report) => report,
+        Err(error) => {
+            super::fail(format_args!("{error:#}"));
+            return Ok(ExitCode::from(255));
+        }
+    };
+    match options.output {
+        PlanOutput::Text => write!(out, "{report}")?,
+        PlanOutput::Json => {
+            serde_json::to_writer_pretty(&mut *out, &report)?;
+            writeln!(out)?;
+        }
+    }
+    Ok(ExitCode::from(u8::from(report.changes)))
+}
+
+async fn report(options: &PlanOptions) -> anyhow::Result<Report> {
+    let config = options.environment.config()?;
+    if let Some(leader) = options.leader.leader()? {
+        let declaration = Declaration::of(&config.framework.task_name, &config.services);
+        let answer = leader
+            .post("/api/v2/plan", &declaration, REPORT_BYTES_MAX)
+            .await?;
+        return serde_json::from_slice(&answer).context("the answer is not a plan");
+    }
+    stored(config).await
+}
+
+async fn stored(config: Config) -> anyhow::Result<Report> {
+    let home = Home::of(&config);
+    let records = match home.read().await? {
+        None => {
+            eprintln!("note: nothing is stored yet in {home}");
+            Vec::new()
+        }
+        Some(loaded) => {
+            let rejected = loaded.rejected;
+            for rejected in &rejected {
+                eprintln!("error: {}: {}", rejected.key, rejected.reason);
+            }
+            if !rejected.is_empty() {
+                bail!(
+                    "{} stored records cannot be understood: the plan would be wrong",
+                    rejected.len()
+                );
+            }
+            loaded.records
+        }
+    };
+    Ok(Report::of(&config.scheduler, config.services, records))
+}

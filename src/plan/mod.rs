@@ -1,0 +1,280 @@
+//! What a start under a declaration would change, for people and programs.
+//!
+//! The scheduler's own code decides what would happen ([`gantry_core::plan`]); this module tells
+//! it: field by field, with secrets masked, and with the limits within which tasks would move.
+
+mod fields;
+mod limits;
+#[cfg(test)]
+mod tests;
+mod text;
+mod wire;
+
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+
+use gantry_core::{
+    BackOff, Change, Declared, DeclaredSettings, Record, RevisionRecord, ServiceSpec, Settings,
+    Timestamp, UpdatePolicy, WorkloadPlan, WorkloadRecord,
+};
+use serde::{Deserialize, Serialize};
+
+pub use fields::{FieldChange, Shown};
+pub use wire::Declaration;
+
+/// With more records, the start does not tell its plan: working it out takes as much memory again
+/// as the scheduler itself, some 1 kB a task.
+const LOGGED_RECORDS_MAX: usize = 200_000;
+
+/// What would change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// The framework's name as it stands in task ids.
+    pub framework: String,
+    /// Whether anything would change.
+    pub changes: bool,
+    /// Every workload that is declared or stored, also those that nothing happens to.
+    pub workloads: Vec<WorkloadReport>,
+}
+
+/// What would change about one workload.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WorkloadReport {
+    /// Its name.
+    pub name: String,
+    /// What happens to it.
+    pub action: Action,
+    /// How many instances are wanted then.
+    pub instances: u32,
+    /// What is declared otherwise; of a new one all that is set.
+    pub fields: Vec<FieldChange>,
+    /// Instances that are added.
+    pub created: Numbers,
+    /// Instances whose task is replaced by one of the new declaration.
+    pub replaced: Numbers,
+    /// Instances that are stopped.
+    pub stopped: Numbers,
+    /// Within which limits tasks are replaced; absent when none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<String>,
+}
+
+/// What happens to a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    /// It begins.
+    New,
+    /// It becomes another.
+    Change,
+    /// It ends.
+    Remove,
+    /// Nothing.
+    Keep,
+}
+
+/// Numbers of instances.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Numbers {
+    /// How many.
+    pub count: usize,
+    /// Which, as `1-3,7`.
+    pub numbers: String,
+}
+
+impl Numbers {
+    /// From ascending numbers.
+    fn of(numbers: &[u32]) -> Self {
+        let mut ranges: Vec<(u32, u32)> = Vec::new();
+        for &number in numbers {
+            match ranges.last_mut() {
+                Some((_, last)) if last.checked_add(1) == Some(number) => *last = number,
+                _ => ranges.push((number, number)),
+            }
+        }
+        let ranges = ranges.into_iter().map(|(first, last)| {
+            if first == last {
+                first.to_string()
+            } else {
+                format!("{first}-{last}")
+            }
+        });
+        Self {
+            count: numbers.len(),
+            numbers: ranges.collect::<Vec<_>>().join(","),
+        }
+    }
+}
+
+impl Report {
+    /// Works out what a start with these services would change about these records. Takes a
+    /// second for some 100,000 tasks.
+    pub fn of(settings: &Settings, services: Vec<ServiceSpec>, records: Vec<Record>) -> Self {
+        let declared: BTreeMap<String, ServiceSpec> = services
+            .iter()
+            .map(|service| (service.name.as_str().to_owned(), service.clone()))
+            .collect();
+        let plan = gantry_core::plan(now(), settings, services, records);
+        Self {
+            framework: settings.framework.to_string(),
+            changes: !plan.is_empty(),
+            workloads: plan
+                .workloads
+                .into_iter()
+                .map(|plan| workload(&plan, declared.get(plan.name.as_str())))
+                .collect(),
+        }
+    }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let millis = since.map(|since| since.as_millis()).unwrap_or_default();
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
+
+fn workload(plan: &WorkloadPlan, service: Option<&ServiceSpec>) -> WorkloadReport {
+    let (action, fields, instances) = match &plan.change {
+        Change::New { desired } => {
+            let fields = service.map(new).unwrap_or_default();
+            (Action::New, fields, *desired)
+        }
+        Change::Changed { before, after } => {
+            let mut changes = fields::changes(Some(before), after);
+            if before.desired != before.declared || after.desired != after.declared {
+                changes.extend(scaled(before, after));
+            }
+            (Action::Change, changes, after.desired)
+        }
+        Change::Removed => (Action::Remove, Vec::new(), 0),
+        Change::None if plan.is_empty() => (
+            Action::Keep,
+            Vec::new(),
+            service.map_or(0, |service| service.instances),
+        ),
+        Change::None => (
+            Action::Change,
+            Vec::new(),
+            service.map_or(0, |service| service.instances),
+        ),
+    };
+    let limits = service
+        .filter(|_| !plan.replaced.is_empty())
+        .map(|service| limits::words(service, instances));
+    WorkloadReport {
+        name: plan.name.as_str().to_owned(),
+        action,
+        instances,
+        fields,
+        created: Numbers::of(&plan.created),
+        replaced: Numbers::of(&plan.replaced),
+        stopped: Numbers::of(&plan.stopped),
+        limits,
+    }
+}
+
+/// All of a new service that is not as it is by default.
+fn new(service: &ServiceSpec) -> Vec<FieldChange> {
+    let nothing = Declared {
+        revision: 0,
+        template: None,
+        declared: 0,
+        desired: 0,
+        settings: DeclaredSettings {
+            priority: 1,
+            wait_healthy: false,
+            allow_scaling: true,
+            back_off: BackOff::default(),
+            update: UpdatePolicy::default(),
+        },
+    };
+    let mut fields = fields::changes(Some(&nothing), &declared(service));
+    for field in &mut fields {
+        field.before = None;
+    }
+    fields
+}
+
+/// The count that an operator has set, which a changed declaration takes over.
+fn scaled(before: &Declared, after: &Declared) -> Option<FieldChange> {
+    (before.desired != after.desired).then(|| FieldChange {
+        path: "instances".to_owned(),
+        before: Some(Shown::Text(before.desired.to_string())),
+        after: Some(Shown::Text(after.desired.to_string())),
+    })
+}
+
+fn declared(service: &ServiceSpec) -> Declared {
+    Declared {
+        revision: 0,
+        template: Some(Arc::new(service.template.clone())),
+        declared: service.instances,
+        desired: service.instances,
+        settings: DeclaredSettings {
+            priority: service.priority,
+            wait_healthy: service.wait_healthy,
+            allow_scaling: service.allow_scaling,
+            back_off: service.back_off,
+            update: service.update.clone(),
+        },
+    }
+}
+
+/// Tells in the log what the start that follows will change. Returns at once: when there is
+/// something to tell it is worked out beside the start. Must be called within a tokio runtime.
+pub fn log(settings: &Settings, services: &[ServiceSpec], records: &[Record]) {
+    if as_stored(services, records) {
+        tracing::info!("plan: everything is declared as it is stored");
+        return;
+    }
+    if records.len() > LOGGED_RECORDS_MAX {
+        tracing::info!(
+            records = records.len(),
+            "plan: the declaration has changed; `gantry plan` tells how"
+        );
+        return;
+    }
+    let (settings, services, records) = (settings.clone(), services.to_vec(), records.to_vec());
+    tokio::task::spawn_blocking(move || {
+        let report = Report::of(&settings, services, records);
+        for line in report.to_string().lines() {
+            tracing::info!("plan: {line}");
+        }
+    });
+}
+
+/// Whether every service is stored as it is declared, and no other is. Costs nothing, unlike a
+/// plan: this is what nearly every start finds.
+fn as_stored(services: &[ServiceSpec], records: &[Record]) -> bool {
+    let mut workloads: BTreeMap<&str, &WorkloadRecord> = BTreeMap::new();
+    let mut revisions: BTreeMap<(&str, u32), &RevisionRecord> = BTreeMap::new();
+    for record in records {
+        match record {
+            Record::Workload(record) => {
+                workloads.insert(record.name.as_str(), record);
+            }
+            Record::Revision(record) => {
+                revisions.insert((record.workload.as_str(), record.number), record);
+            }
+            _ => {}
+        }
+    }
+    let known = services.iter().all(|service| {
+        let Some(stored) = workloads.remove(service.name.as_str()) else {
+            return false;
+        };
+        let revision = match stored.declared_revision {
+            0 => stored.revision,
+            declared => declared,
+        };
+        let template = revisions.get(&(service.name.as_str(), revision));
+        !stored.removed
+            && stored.declared == service.instances
+            && stored.priority == service.priority
+            && stored.wait_healthy == service.wait_healthy
+            && stored.allow_scaling == service.allow_scaling
+            && stored.back_off == service.back_off
+            && stored.update == service.update
+            && template.is_some_and(|stored| *stored.template == service.template)
+    });
+    known && workloads.is_empty()
+}

@@ -1,0 +1,176 @@
+//! Plans as they are told.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use gantry_core::{IdGenerator, Record, Scheduler, ServiceSpec, Settings, Timestamp, Write};
+
+use super::{Action, Declaration, Report, as_stored, wire::sealed_records};
+use crate::config::Config;
+
+const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+/// What these variables declare.
+fn declared(changes: &[(&str, &str)]) -> Vec<ServiceSpec> {
+    let mut variables: BTreeMap<String, String> = [
+        ("FRAMEWORK_NAME", "f"),
+        ("STORE", "memory"),
+        ("TASK_DEF_NUM", "2"),
+        ("TASK0_NAME", "web"),
+        ("TASK0_NUM_INSTANCES", "3"),
+        ("TASK0_CPUS", "0.5"),
+        ("TASK0_MEM", "64"),
+        ("TASK0_IMAGE", "nginx:1.24"),
+        ("TASK0_ENV", r#"{"COLOUR":"red","OLD":"x"}"#),
+        ("TASK0_SECRET_ENV", r#"{"TOKEN":"sesame"}"#),
+        ("TASK0_URI", "http://me:sesame@files/a.tgz"),
+        ("TASK1_NAME", "old"),
+        ("TASK1_NUM_INSTANCES", "2"),
+        ("TASK1_CPUS", "1"),
+        ("TASK1_MEM", "32"),
+        ("TASK1_CMD", "sleep 1000"),
+    ]
+    .iter()
+    .chain(changes)
+    .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+    .collect();
+    variables.retain(|_, value| !value.is_empty());
+    let read = Config::read(&variables);
+    read.unwrap_or_else(|report| panic!("{report}")).0.services
+}
+
+/// What is stored once these services have been started; secrets as they come from a store.
+fn stored(services: Vec<ServiceSpec>) -> Vec<Record> {
+    let settings = Settings::new("f");
+    let ids = IdGenerator::new([1; 4]);
+    let (_, effects) = Scheduler::start(NOW, settings, ids, services, Vec::new());
+    let records = effects.writes.into_iter().map(|write| match write {
+        Write::Put(Record::Revision(mut revision)) => {
+            let json = serde_json::to_string(&*revision.template).unwrap();
+            revision.template = Arc::new(serde_json::from_str(&json).unwrap());
+            Record::Revision(revision)
+        }
+        Write::Put(record) => record,
+        Write::Delete(key) => panic!("{key:?}"),
+    });
+    records.collect()
+}
+
+fn report(services: Vec<ServiceSpec>, records: Vec<Record>) -> Report {
+    Report::of(&Settings::new("f"), services, records)
+}
+
+#[test]
+fn a_plan_is_told_field_by_field() {
+    let records = stored(declared(&[]));
+    let changed = declared(&[
+        ("TASK0_IMAGE", "nginx:1.25"),
+        ("TASK0_NUM_INSTANCES", "5"),
+        ("TASK0_ENV", r#"{"COLOUR":"a red and\na green","NEW":"y"}"#),
+        ("TASK0_SECRET_ENV", r#"{"TOKEN":"open"}"#),
+        ("TASK0_URI", "http://me:open@files/a.tgz"),
+        ("TASK0_UPDATE_PARALLELISM", "2"),
+        ("TASK0_KILL_GRACE", "1m30s"),
+        ("TASK1_NAME", "cache"),
+        ("TASK1_HEALTHCHECK_CMD", "true"),
+        ("TASK1_UPDATE_ORDER", "stop-first"),
+    ]);
+    assert!(!as_stored(&changed, &records));
+    let report = report(changed, records);
+    assert!(report.changes);
+    let expected = r#"f: 1 new, 1 changed, 1 removed
+~ web
+    num_instances: 3 -> 5
+    update_parallelism: 1 -> 2
+    image: nginx:1.24 -> nginx:1.25
+    env.COLOUR: red -> "a red and\na green"
+    env.NEW: y
+    env.TOKEN: **** -> ****
+    uris: **** -> ****
+    kill_grace: 1m30s
+    env.OLD: x -> not set
+    creates 2 instances: 4-5
++ cache
+    num_instances: 2
+    update_order: stop-first
+    cmd: "sleep 1000"
+    cpus: 1
+    mem: "32 MB"
+    healthcheck_cmd: true
+    healthcheck_delay: 15s
+    healthcheck_interval: 10s
+    healthcheck_timeout: 20s
+    healthcheck_failures: 3
+    healthcheck_grace: 10s
+    creates 2 instances: 1-2
+- old
+    stops 2 instances: 1-2
+"#;
+    let text = report.to_string();
+    assert_eq!(text, expected, "\n{text}");
+
+    // Programs read the same, and read it back.
+    let json = serde_json::to_string(&report).unwrap();
+    assert!(!json.contains("sesame") && !json.contains("open"), "{json}");
+    assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+}
+
+#[test]
+fn nothing_changes_when_all_is_as_stored() {
+    let records = stored(declared(&[]));
+    assert!(as_stored(&declared(&[]), &records));
+    let same = report(declared(&[]), records.clone());
+    assert!(!same.changes);
+    assert!(same.workloads.iter().all(|one| one.action == Action::Keep));
+    assert_eq!(same.to_string(), "f: 2 as before\n");
+    // What is found without a plan and what the plan finds is the same.
+    for change in [
+        ("TASK0_PRIORITY", "2"),
+        ("TASK0_SECRET_ENV", r#"{"TOKEN":"open"}"#),
+        ("TASK0_UPDATE_MONITOR", "1s"),
+        ("TASK0_BACKOFF", "2s"),
+        ("TASK1_NUM_INSTANCES", "1"),
+        ("TASK_DEF_NUM", "1"),
+    ] {
+        let services = declared(&[change]);
+        assert!(!as_stored(&services, &records), "{change:?}");
+        let report = report(services, records.clone());
+        assert!(report.changes, "{change:?}");
+        let told = report
+            .workloads
+            .iter()
+            .any(|one| one.action == Action::Remove || !one.fields.is_empty());
+        assert!(told, "{change:?}: {report}");
+    }
+    assert!(!as_stored(&declared(&[]), &[]));
+    // The order of variables is part of what a task is started with.
+    let other_order = declared(&[("TASK0_ENV", r#"{"OLD":"x","COLOUR":"red"}"#)]);
+    let text = report(other_order, records).to_string();
+    assert!(
+        text.contains("order of env: \"COLOUR, OLD, TOKEN\" -> \"OLD, COLOUR, TOKEN\""),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_sealed_declaration_holds_no_secret_and_gives_the_same_plan() {
+    let records = stored(declared(&[]));
+    let parameters = r#"[{"key":"env","value":"PASSWORD=sesame"}]"#;
+    for changes in [
+        &[][..],
+        &[("TASK0_SECRET_ENV", r#"{"TOKEN":"open"}"#)],
+        &[("TASK0_URI", "http://me:open@files/a.tgz")],
+        &[("TASK0_CONTAINER_PARAMS", parameters)],
+        &[("TASK0_IMAGE", "nginx:1.25"), ("TASK0_NUM_INSTANCES", "1")],
+    ] {
+        let plain = report(declared(changes), records.clone());
+        let json = serde_json::to_string(&Declaration::of("f", &declared(changes))).unwrap();
+        assert!(!json.contains("sesame") && !json.contains("open"), "{json}");
+        let received: Declaration = serde_json::from_str(&json).unwrap();
+        let sealed = sealed_records("f", records.clone());
+        assert_eq!(
+            report(received.into_services(), sealed),
+            plain,
+            "{changes:?}"
+        );
+    }
+}

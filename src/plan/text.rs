@@ -1,0 +1,98 @@
+//! The plan as people read it.
+
+use std::fmt;
+
+use super::{Action, FieldChange, Numbers, Report, WorkloadReport};
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let count = |action| {
+            let workloads = self.workloads.iter();
+            workloads.filter(|one| one.action == action).count()
+        };
+        let counts: Vec<_> = [
+            (Action::New, "new"),
+            (Action::Change, "changed"),
+            (Action::Remove, "removed"),
+            (Action::Keep, "as before"),
+        ]
+        .into_iter()
+        .map(|(action, word)| (count(action), word))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+        if counts.is_empty() {
+            return writeln!(
+                f,
+                "{}: nothing is declared, and nothing stored",
+                self.framework
+            );
+        }
+        writeln!(f, "{}: {}", self.framework, counts.join(", "))?;
+        let shown = self.workloads.iter();
+        for workload in shown.filter(|one| one.action != Action::Keep) {
+            workload.fmt(f)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for WorkloadReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = &self.name;
+        match self.action {
+            Action::New => writeln!(f, "+ {name}")?,
+            Action::Change if self.fields.is_empty() => {
+                writeln!(f, "~ {name}, declared as before")?
+            }
+            Action::Change => writeln!(f, "~ {name}")?,
+            Action::Remove => writeln!(f, "- {name}")?,
+            Action::Keep => writeln!(f, "  {name}")?,
+        }
+        for change in &self.fields {
+            writeln!(f, "    {change}")?;
+        }
+        for (word, numbers) in [
+            ("creates", &self.created),
+            ("replaces", &self.replaced),
+            ("stops", &self.stopped),
+        ] {
+            if numbers.count > 0 {
+                writeln!(f, "    {word} {numbers}")?;
+            }
+        }
+        match &self.limits {
+            Some(limits) => writeln!(f, "    {limits}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for FieldChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = &self.path;
+        match (&self.before, &self.after) {
+            (Some(before), Some(after)) => write!(f, "{path}: {before} -> {after}"),
+            (None, Some(after)) => write!(f, "{path}: {after}"),
+            (Some(before), None) => write!(f, "{path}: {before} -> not set"),
+            (None, None) => f.write_str(path),
+        }
+    }
+}
+
+impl fmt::Display for Numbers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        /// More ranges than these are only counted.
+        const SHOWN_MAX: usize = 100;
+        let instances = if self.count == 1 {
+            "instance"
+        } else {
+            "instances"
+        };
+        write!(f, "{} {instances}", self.count)?;
+        if self.numbers.len() <= SHOWN_MAX {
+            write!(f, ": {}", self.numbers)?;
+        }
+        Ok(())
+    }
+}

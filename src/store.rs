@@ -1,0 +1,32 @@
+//! This process's place on ZooKeeper.
+
+use gantry_core::IdGenerator;
+use gantry_store::{Member, ZooKeeper, ZooKeeperConfig, ZooKeeperIdentity, ZooKeeperTls};
+
+use crate::{
+    config::{self, Config},
+    runtime,
+};
+
+/// Begins to connect to the ensemble, as a member of its own. Must be called within a tokio runtime.
+pub fn zookeeper(place: &config::ZooKeeper, config: &Config) -> ZooKeeper {
+    ZooKeeper::connect(ZooKeeperConfig {
+        hosts: place.hosts.clone(),
+        chroot: place.chroot.clone(),
+        root: place.root.clone(),
+        auth: place.auth.clone(),
+        tls: place.tls.as_ref().map(|tls| ZooKeeperTls {
+            ca: tls.ca.clone(),
+            identity: tls.identity.as_ref().map(|identity| ZooKeeperIdentity {
+                certificate: identity.certificate.clone(),
+                key: identity.key.clone(),
+            }),
+        }),
+        session_timeout: place.session_timeout,
+        member: Member {
+            id: IdGenerator::new(runtime::seed()).uuid().to_string(),
+            host: config.framework.hostname.clone(),
+            url: Some(config.http.advertised_url.clone()),
+        },
+    })
+}
