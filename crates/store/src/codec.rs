@@ -247,18 +247,23 @@ pub fn decode_layout(place: &str, bytes: &[u8]) -> Result<u32, StoreError> {
 /// Gathers the entries of a store into what [`crate::Store::load`] returns.
 #[derive(Debug)]
 pub struct Loading {
+    place: String,
     loaded: Loaded,
+    // Why nothing can be returned.
+    corrupt: Option<String>,
 }
 
 impl Loading {
-    /// For a store of this layout.
-    pub fn new(layout: u32) -> Self {
+    /// For the store at `place`, of this layout.
+    pub fn new(place: impl Into<String>, layout: u32) -> Self {
         Self {
+            place: place.into(),
             loaded: Loaded {
                 layout,
                 records: Vec::new(),
                 rejected: Vec::new(),
             },
+            corrupt: None,
         }
     }
 
@@ -269,18 +274,34 @@ impl Loading {
         }
         match decode(path_text, bytes) {
             Ok(record) => self.loaded.records.push(record),
-            Err(reason) => {
-                tracing::error!(key = path_text, reason, "a stored record is refused");
-                self.loaded.rejected.push(Rejected {
-                    key: path_text.to_owned(),
-                    reason,
-                });
-            }
+            Err(reason) => self.reject(path_text, reason),
         }
     }
 
+    /// Reports an entry that cannot be taken in.
+    pub fn reject(&mut self, path_text: &str, reason: String) {
+        tracing::error!(key = path_text, reason, "a stored record is refused");
+        if path_text == path(&Key::Framework) {
+            // Without its id we would become a new framework, and leave all tasks behind.
+            self.corrupt = Some(format!("its entry `{path_text}` is refused: {reason}"));
+        }
+        self.loaded.rejected.push(Rejected {
+            key: path_text.to_owned(),
+            reason,
+        });
+    }
+
     /// All entries were taken in.
-    pub fn finish(self) -> Loaded {
-        self.loaded
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when the framework's own record was not understood.
+    pub fn finish(self) -> Result<Loaded, StoreError> {
+        match self.corrupt {
+            None => Ok(self.loaded),
+            Some(reason) => Err(StoreError::Corrupt {
+                place: self.place,
+                reason,
+            }),
+        }
     }
 }

@@ -217,12 +217,12 @@ fn load(database: &Database) -> Result<Loaded, Failure> {
     let layout = table.get(codec::LAYOUT_PATH)?;
     let layout = layout.as_ref().map_or(&[][..], |bytes| bytes.value());
     let layout = codec::decode_layout(PLACE, layout).map_err(Failure::Store)?;
-    let mut loading = codec::Loading::new(layout);
+    let mut loading = codec::Loading::new(PLACE, layout);
     for entry in table.iter()? {
         let (path, bytes) = entry?;
         loading.entry(path.value(), bytes.value());
     }
-    Ok(loading.finish())
+    loading.finish().map_err(Failure::Store)
 }
 
 fn commit(database: &Database, changes: &[codec::Change]) -> Result<(), Failure> {

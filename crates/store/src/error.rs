@@ -14,8 +14,9 @@ pub enum StoreError {
         /// What happened.
         reason: String,
     },
-    /// This process is not, or no longer, allowed to write. Nothing was changed. Never commit
-    /// again: another process may be acting on newer records.
+    /// This process is not, or no longer, allowed to write. Of a batch that was under way when its
+    /// right ended the first changes may have been made. Never commit again: another process may be
+    /// acting on newer records.
     #[error("the store refused the write: {reason}")]
     Refused {
         /// What happened.

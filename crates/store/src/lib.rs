@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`Memory`] | tests: nothing survives the process, faults can be planted |
 //! | [`Embedded`] | one machine: one file, every commit on the disk before it is acknowledged |
+//! | [`ZooKeeper`] | an ensemble of servers: several processes, of which one at a time may act |
 //!
 //! All homes keep the same thing: records of [`gantry_core::Record`] as JSON under the paths of
 //! [`codec`]. What is promised about them is written down in [`Store`], and tested by one suite
@@ -16,11 +17,16 @@ mod embedded;
 mod error;
 mod lease;
 mod memory;
+mod zookeeper;
 
 pub use embedded::Embedded;
 pub use error::StoreError;
 pub use lease::Lease;
 pub use memory::{Fault, Held, Memory};
+pub use zookeeper::{
+    Member, TRANSACTION_BYTES, ZooKeeper, ZooKeeperConfig, ZooKeeperIdentity, ZooKeeperStatus,
+    ZooKeeperTls,
+};
 
 use async_trait::async_trait;
 use gantry_core::{Record, Write};
@@ -41,7 +47,7 @@ pub trait Store: Send + Sync {
     /// Makes the changes of `batch`, in order. When this returns `Ok` all of them survive the
     /// death of the process and, where the home has a disk, of the machine.
     ///
-    /// A home whose transactions are bounded (`ZooKeeper`) cuts a large batch into several: when
+    /// A home whose transactions are bounded ([`ZooKeeper`]) cuts a large batch into several: when
     /// it does not return `Ok`, the first changes may have been made and the others not, but never
     /// a later one without an earlier one. The other homes make all or none.
     ///
@@ -70,7 +76,8 @@ pub trait Store: Send + Sync {
 pub struct Loaded {
     /// Version of the layout that the store is written in; 1 to [`codec::LAYOUT`].
     pub layout: u32,
-    /// The records, in the order of their paths.
+    /// The records, each key once, in an order of the home's own that is the same as long as nothing
+    /// is changed.
     pub records: Vec<Record>,
     /// What could not be understood.
     pub rejected: Vec<Rejected>,

@@ -122,11 +122,11 @@ impl Store for Memory {
             .entries
             .get(codec::LAYOUT_PATH)
             .map_or(&[][..], Vec::as_slice);
-        let mut loading = codec::Loading::new(codec::decode_layout(PLACE, layout)?);
+        let mut loading = codec::Loading::new(PLACE, codec::decode_layout(PLACE, layout)?);
         for (path, bytes) in &state.entries {
             loading.entry(path, bytes);
         }
-        Ok(loading.finish())
+        loading.finish()
     }
 
     async fn commit(&self, batch: Vec<Write>) -> Result<(), StoreError> {

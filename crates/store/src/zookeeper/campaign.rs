@@ -1,0 +1,369 @@
+//! Becoming the one that may write: a lock that Curator's tools can read, then a new epoch.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::timeout;
+use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error, MultiWriteError};
+
+use super::{
+    Member, Shared,
+    load::{Found, children, look},
+    session::failed,
+    term::Term,
+    write::Fence,
+};
+use crate::{StoreError, codec};
+
+/// Between an attempt that failed and the next.
+const RETRY_PAUSE: Duration = Duration::from_millis(500);
+
+/// A candidate looks again after so long, even if nothing was heard of the one before it.
+const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Of the names of lock nodes, as Curator's `LeaderLatch` makes them.
+const LATCH: &str = "-latch-";
+
+/// What the node `epoch` holds.
+#[derive(Serialize, Deserialize)]
+struct Epoch {
+    epoch: u64,
+    // The lock node whose owner leads; with the number it names one term of one process.
+    leader: String,
+}
+
+/// Waits until we lead.
+pub(super) async fn lead(shared: &Arc<Shared>) -> Result<Term, StoreError> {
+    loop {
+        let client = shared.client().await;
+        match attempt(shared, &client).await {
+            Err(StoreError::Unavailable { reason }) => {
+                tracing::debug!(reason, "the campaign begins anew");
+                tokio::time::sleep(RETRY_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn attempt(shared: &Arc<Shared>, client: &Client) -> Result<Term, StoreError> {
+    let layout = &shared.layout;
+    if let Some(above) = layout.above_root() {
+        // Others live there too.
+        let open = CreateMode::Persistent.with_acls(Acls::anyone_all());
+        ensure(shared, client, above, &open).await?;
+    }
+    ensure(shared, client, &layout.leader(), &layout.lasting()).await?;
+    // What a later version has written is none of our business, whether or not it runs.
+    look(client, shared).await?;
+
+    let candidate = Candidate::enter(shared, client).await?;
+    candidate.wait(shared).await?;
+    if look(client, shared).await? == Found::Nothing {
+        found(shared, client, &candidate.lock).await?;
+    }
+    let (token, epoch, version) = bump(shared, client, &candidate.lock).await?;
+    let fence = Fence {
+        lock: candidate.lock.clone(),
+        epoch: layout.epoch(),
+        token,
+    };
+    let term = Term::begin(shared.clone(), client.clone(), fence, epoch, version).await?;
+    candidate.elected();
+    Ok(term)
+}
+
+/// Makes a node, and those above it, unless it is there.
+async fn ensure(
+    shared: &Shared,
+    client: &Client,
+    node: &str,
+    options: &CreateOptions<'_>,
+) -> Result<(), StoreError> {
+    let wrong = |error: Error| failed(&format!("make `{node}`"), &error);
+    // Looking first: who may not make a node may still use it.
+    match shared.call(client.check_stat(node)).await.map_err(wrong)? {
+        Some(_) => Ok(()),
+        None => shared
+            .call(client.mkdir(node, options))
+            .await
+            .map_err(wrong),
+    }
+}
+
+// === The lock ===
+
+/// Our place in the queue. Given up when dropped.
+struct Candidate {
+    client: Client,
+    lock: String,
+    elected: bool,
+}
+
+impl Candidate {
+    /// Enters the queue, or finds our place in it again.
+    async fn enter(shared: &Shared, client: &Client) -> Result<Self, StoreError> {
+        let wrong = |error: Error| failed("take us for a candidate", &error);
+        let directory = shared.layout.leader();
+        let prefix = format!("_c_{}{LATCH}", shared.config.member.id);
+        let mut place = None;
+        for (_, name) in queue(shared, client).await? {
+            if !name.starts_with(&prefix) {
+                continue;
+            }
+            let node = format!("{directory}/{name}");
+            let stat = shared.call(client.check_stat(&node)).await.map_err(wrong)?;
+            let owner = stat.map(|stat| stat.ephemeral_owner);
+            if owner == Some(client.session_id().0) && place.is_none() {
+                place = Some(node);
+            } else if owner.is_some() {
+                // Of a session of ours that has not quite expired yet.
+                match shared.call(client.delete(&node, None)).await {
+                    Ok(()) | Err(Error::NoNode) => {}
+                    Err(error) => return Err(wrong(error)),
+                }
+            }
+        }
+        let lock = match place {
+            Some(lock) => lock,
+            None => {
+                let member = serde_json::to_vec(&shared.config.member);
+                let member = member.map_err(|error| StoreError::Unavailable {
+                    reason: format!("this process cannot be named: {error}"),
+                })?;
+                let prefix = format!("{directory}/{prefix}");
+                let options = CreateMode::EphemeralSequential.with_acls(shared.layout.access());
+                // Should the answer be lost, the next attempt finds the node.
+                let made = shared.call(client.create(&prefix, &member, &options)).await;
+                let (_, sequence) = made.map_err(wrong)?;
+                format!("{prefix}{sequence}")
+            }
+        };
+        Ok(Self {
+            client: client.clone(),
+            lock,
+            elected: false,
+        })
+    }
+
+    /// Waits until nobody stands before us.
+    async fn wait(&self, shared: &Shared) -> Result<(), StoreError> {
+        let directory = shared.layout.leader();
+        loop {
+            let queue = queue(shared, &self.client).await?;
+            let place = queue.iter().position(|(_, name)| {
+                self.lock.strip_prefix(&directory) == Some(&format!("/{name}"))
+            });
+            let before = match place {
+                None => {
+                    return Err(StoreError::Unavailable {
+                        reason: "our lock node is gone".to_owned(),
+                    });
+                }
+                Some(0) => return Ok(()),
+                Some(place) => format!("{directory}/{}", queue[place - 1].1),
+            };
+            let seen = shared.call(self.client.check_and_watch_stat(&before)).await;
+            let (stat, gone) = seen.map_err(|error| failed("watch the queue", &error))?;
+            if stat.is_some() {
+                // However it ends, the queue says how things stand.
+                let _ = timeout(LOOK_AGAIN, gone.changed()).await;
+            }
+        }
+    }
+
+    /// From now on the term gives the lock up.
+    fn elected(mut self) {
+        self.elected = true;
+    }
+}
+
+impl Drop for Candidate {
+    fn drop(&mut self) {
+        if !self.elected {
+            give_up(&self.client, &self.lock);
+        }
+    }
+}
+
+/// Sends the removal of a lock node, before anything that is sent later. It is not waited for.
+pub(super) fn give_up(client: &Client, lock: &str) {
+    drop(client.delete(lock, None));
+}
+
+/// All candidates, the leader first.
+pub(super) async fn queue(
+    shared: &Shared,
+    client: &Client,
+) -> Result<Vec<(i64, String)>, StoreError> {
+    let names = children(client, shared, &shared.layout.leader()).await?;
+    Ok(in_order(names.unwrap_or_default()))
+}
+
+fn in_order(names: Vec<String>) -> Vec<(i64, String)> {
+    let mut queue: Vec<_> = names
+        .into_iter()
+        .filter_map(|name| {
+            let (_, sequence) = name.rsplit_once(LATCH)?;
+            Some((sequence.parse().ok()?, name))
+        })
+        .collect();
+    queue.sort_unstable();
+    queue
+}
+
+/// Tells who leads, again and again, until ZooKeeper cannot be asked.
+pub(super) async fn follow_leader(
+    shared: &Shared,
+    client: &Client,
+    tell: impl Fn(Option<Member>),
+) -> Result<(), Error> {
+    let directory = shared.layout.leader();
+    loop {
+        let call = client.get_and_watch_children(&directory);
+        let (names, changed) = match shared.call(call).await {
+            Ok((names, _, changed)) => (names, changed),
+            Err(Error::NoNode) => {
+                tell(None);
+                let (stat, made) = shared.call(client.check_and_watch_stat(&directory)).await?;
+                if stat.is_none() {
+                    made.changed().await;
+                }
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        match in_order(names).first() {
+            None => tell(None),
+            Some((_, name)) => {
+                let node = format!("{directory}/{name}");
+                match shared.call(client.get_data(&node)).await {
+                    Ok((bytes, _)) => tell(serde_json::from_slice(&bytes).ok()),
+                    // Gone since it was listed.
+                    Err(Error::NoNode) => continue,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        changed.changed().await;
+        if client.state().is_terminated() {
+            return Err(Error::SessionExpired);
+        }
+    }
+}
+
+// === The store's beginning, and each term's ===
+
+/// Makes the layout: whole, or not at all.
+async fn found(shared: &Shared, client: &Client, lock: &str) -> Result<(), StoreError> {
+    let layout = &shared.layout;
+    let wrong = |error: Error| failed("make the layout", &error);
+    let make = layout.lasting();
+    let mut multi = client.new_multi_writer();
+    multi.add_check_version(lock, -1).map_err(wrong)?;
+    for directory in layout.directories() {
+        multi.add_create(&directory, b"", &make).map_err(wrong)?;
+    }
+    let epoch = encode(&Epoch {
+        epoch: 0,
+        leader: String::new(),
+    })?;
+    multi
+        .add_create(&layout.epoch(), &epoch, &make)
+        .map_err(wrong)?;
+    let node = layout.own(codec::LAYOUT_PATH);
+    multi
+        .add_create(&node, &codec::encode_layout(), &make)
+        .map_err(wrong)?;
+    match shared.call(multi.commit()).await {
+        Ok(_) => {}
+        // An earlier attempt was made after all; the next one sees it.
+        Err(error) => return Err(wrong(error.into())),
+    }
+    if layout.only_us() {
+        // The original's are open to everybody.
+        for node in [layout.root().to_owned(), layout.framework_id()] {
+            let access = layout.access();
+            match shared.call(client.set_acl(&node, &access, None)).await {
+                Ok(_) | Err(Error::NoNode) => {}
+                Err(error) => return Err(failed(&format!("protect `{node}`"), &error)),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Begins a new epoch: from then on no transaction of an earlier one is made. Returns what the node
+/// holds now, the epoch, and the version of the node.
+async fn bump(
+    shared: &Shared,
+    client: &Client,
+    lock: &str,
+) -> Result<(Vec<u8>, u64, i32), StoreError> {
+    let node = shared.layout.epoch();
+    let wrong = |error: Error| failed("begin an epoch", &error);
+    let mut tried = None;
+    loop {
+        shared.call(client.sync(&node)).await.map_err(wrong)?;
+        let (bytes, stat) = shared.call(client.get_data(&node)).await.map_err(wrong)?;
+        let before: Epoch =
+            serde_json::from_slice(&bytes).map_err(|error| StoreError::Corrupt {
+                place: node.clone(),
+                reason: format!("it does not hold an epoch: {error}"),
+            })?;
+        if tried.as_ref() == Some(&bytes) {
+            // The answer to an earlier attempt was lost.
+            return Ok((bytes, before.epoch, stat.version));
+        }
+        let epoch = before.epoch + 1;
+        let token = encode(&Epoch {
+            epoch,
+            leader: lock.to_owned(),
+        })?;
+        let mut multi = client.new_multi_writer();
+        multi.add_check_version(lock, -1).map_err(wrong)?;
+        multi
+            .add_set_data(&node, &token, Some(stat.version))
+            .map_err(wrong)?;
+        match shared.call(multi.commit()).await {
+            Ok(_) => return Ok((token, epoch, stat.version.wrapping_add(1))),
+            // Somebody who still led has written meanwhile.
+            Err(MultiWriteError::OperationFailed {
+                source: Error::BadVersion,
+                ..
+            }) => {}
+            Err(
+                error @ (MultiWriteError::OperationFailed { .. }
+                | MultiWriteError::RequestFailed {
+                    source: Error::SessionExpired | Error::ClientClosed | Error::AuthFailed,
+                }),
+            ) => return Err(wrong(error.into())),
+            Err(_) => tried = Some(token),
+        }
+    }
+}
+
+fn encode(epoch: &Epoch) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(epoch).map_err(|error| StoreError::Unavailable {
+        reason: format!("an epoch cannot be written down: {error}"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn candidates_stand_in_the_order_of_their_numbers() {
+        let names = [
+            "_c_b-latch-0000000010",
+            "_c_c-latch-0000000009",
+            "_c_a-latch-2147483648",
+            "_c_a-lock-0000000001",
+            "_c_a-latch-x",
+        ];
+        let queue = in_order(names.map(str::to_owned).to_vec());
+        let order: Vec<_> = queue.iter().map(|(_, name)| &name[3..4]).collect();
+        assert_eq!(order, ["c", "b", "a"]);
+    }
+}

@@ -1,0 +1,358 @@
+//! Reading everything.
+
+use std::{collections::HashSet, collections::VecDeque};
+
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
+use gantry_core::{FrameworkId, FrameworkRecord, Key, Record, Timestamp};
+use zookeeper_client::{Client, Error, MultiReadResult, Stat};
+
+use super::{
+    Shared, import,
+    layout::{self, Layout, Shard, fingerprint},
+    session::failed,
+};
+use crate::{Lease, Loaded, StoreError, codec};
+
+/// Requests that are on the way at once.
+const WINDOW: usize = 16;
+
+/// What one answer should not exceed, going by the largest nodes seen so far.
+const ANSWER_BYTES: usize = 256 * 1024;
+
+/// Nodes of one request, at first and at most.
+const NODES_FIRST: usize = 32;
+const NODES_MAX: usize = 256;
+
+/// The most names of strangers that are reported.
+const STRANGERS_MAX: usize = 100;
+
+/// All that was found.
+pub(super) struct Read {
+    pub(super) loaded: Loaded,
+    /// Fingerprints of the nodes of records that exist.
+    pub(super) nodes: HashSet<u64>,
+    /// Tasks of the original.
+    pub(super) original: Vec<import::Original>,
+}
+
+/// What stands below the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// Nothing of ours: a new framework, or one of the original.
+    Nothing,
+    /// A store of this layout.
+    Store(u32),
+}
+
+/// Looks for the layout.
+pub(super) async fn look(client: &Client, shared: &Shared) -> Result<Found, StoreError> {
+    let layout = &shared.layout;
+    let node = layout.own(codec::LAYOUT_PATH);
+    match shared.call(client.get_data(&node)).await {
+        Ok((bytes, _)) => Ok(Found::Store(codec::decode_layout(layout.gantry(), &bytes)?)),
+        Err(Error::NoNode) => {
+            let children = children(client, shared, layout.gantry()).await?;
+            let records = children.iter().flatten().find(|name| *name != "leader");
+            match records {
+                None => Ok(Found::Nothing),
+                Some(name) => Err(StoreError::Corrupt {
+                    place: layout.gantry().to_owned(),
+                    reason: format!("it has `{name}` but no `{}`", codec::LAYOUT_PATH),
+                }),
+            }
+        }
+        Err(error) => Err(failed(&format!("read `{node}`"), &error)),
+    }
+}
+
+/// Reads everything, as long as the lease holds when there is one.
+pub(super) async fn everything(
+    client: &Client,
+    shared: &Shared,
+    lease: Option<&Lease>,
+) -> Result<Read, StoreError> {
+    let found = look(client, shared).await?;
+    let place = shared.layout.root();
+    let mut reading = Reading {
+        client,
+        shared,
+        lease,
+        nodes: HashSet::new(),
+    };
+    let (version, mut loading) = match found {
+        Found::Nothing => (codec::LAYOUT, codec::Loading::new(place, codec::LAYOUT)),
+        Found::Store(version) => (version, reading.records(version).await?),
+    };
+    debug_assert!(version <= codec::LAYOUT);
+    let id = reading.framework_id().await?;
+    let mut original = Vec::new();
+    let originals = reading.originals().await?;
+    for (name, bytes, stat) in originals {
+        match import::Original::read(&name, &bytes, &stat) {
+            Ok(task) => original.push(task),
+            Err(reason) => loading.reject(
+                &format!("{}/{name}", shared.layout.original_tasks()),
+                reason,
+            ),
+        }
+    }
+    let mut loaded = loading.finish()?;
+    settle_framework(&shared.layout, &mut loaded, id)?;
+    for task in original.iter().filter_map(|task| task.record.as_ref()) {
+        let node = shared
+            .layout
+            .node(&codec::path(&Key::Task(task.id.clone())));
+        if !reading.nodes.contains(&fingerprint(&node)) {
+            loaded.records.push(Record::Task(task.clone()));
+        }
+    }
+    Ok(Read {
+        loaded,
+        nodes: reading.nodes,
+        original,
+    })
+}
+
+/// The plain node and the record must speak of the same framework.
+fn settle_framework(
+    layout: &Layout,
+    loaded: &mut Loaded,
+    plain: Option<FrameworkRecord>,
+) -> Result<(), StoreError> {
+    let ours = loaded.records.iter().find_map(|record| match record {
+        Record::Framework(record) => Some(record),
+        _ => None,
+    });
+    match (ours, plain) {
+        (None, Some(plain)) => loaded.records.push(Record::Framework(plain)),
+        (Some(ours), Some(plain)) if ours.id != plain.id => {
+            return Err(StoreError::Corrupt {
+                place: layout.framework_id(),
+                reason: format!(
+                    "it names the framework {}, and `{}` the framework {}: make both the same, or remove both",
+                    plain.id,
+                    layout.own("framework"),
+                    ours.id
+                ),
+            });
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// The children of a node; `None` without the node.
+pub(super) async fn children(
+    client: &Client,
+    shared: &Shared,
+    node: &str,
+) -> Result<Option<Vec<String>>, StoreError> {
+    match shared.call(client.list_children(node)).await {
+        Ok(children) => Ok(Some(children)),
+        Err(Error::NoNode) => Ok(None),
+        Err(error) => Err(failed(&format!("list `{node}`"), &error)),
+    }
+}
+
+struct Reading<'a> {
+    client: &'a Client,
+    shared: &'a Shared,
+    lease: Option<&'a Lease>,
+    nodes: HashSet<u64>,
+}
+
+impl Reading<'_> {
+    /// All records below `gantry`.
+    async fn records(&mut self, version: u32) -> Result<codec::Loading, StoreError> {
+        let layout = &self.shared.layout;
+        let mut loading = codec::Loading::new(layout.root(), version);
+        for name in children(self.client, self.shared, layout.gantry())
+            .await?
+            .unwrap_or_default()
+        {
+            if layout::OWN.contains(&name.as_str()) || Layout::is_kind(&name) {
+                continue;
+            }
+            if !layout::SINGLE.contains(&name.as_str()) {
+                self.stranger(&name, &mut loading).await?;
+            }
+        }
+        let single: Vec<_> = layout::SINGLE
+            .iter()
+            .map(|path| (layout.own(path), (*path).to_owned()))
+            .collect();
+        self.read(single, |path, bytes, _| loading.entry(&path, &bytes))
+            .await?;
+
+        let shards: Vec<Shard> = layout.shards().collect();
+        let lists = self.lists(&shards).await?;
+        let mut wanted = Vec::new();
+        for (shard, mut names) in shards.iter().zip(lists) {
+            names.sort_unstable();
+            for name in names {
+                let node = format!("{}/{name}", shard.node());
+                match shard.path(&name) {
+                    Ok(path) => wanted.push((node, path)),
+                    Err(path) => {
+                        loading.reject(&path, format!("its node `{node}` is in the wrong shard"));
+                    }
+                }
+            }
+        }
+        self.nodes.reserve(wanted.len());
+        self.read(wanted, |path, bytes, _| loading.entry(&path, &bytes))
+            .await?;
+        Ok(loading)
+    }
+
+    /// The names in each shard.
+    async fn lists(&self, shards: &[Shard]) -> Result<Vec<Vec<String>>, StoreError> {
+        let mut lists = Vec::with_capacity(shards.len());
+        let mut calls = FuturesOrdered::new();
+        let mut rest = shards.iter();
+        loop {
+            while calls.len() < WINDOW
+                && let Some(shard) = rest.next()
+            {
+                calls.push_back(children(self.client, self.shared, shard.node()));
+            }
+            let Some(names) = calls.next().await else {
+                return Ok(lists);
+            };
+            self.check_lease()?;
+            let node = shards.get(lists.len()).map_or("", Shard::node);
+            // Made together with the layout, and never removed.
+            lists.push(names?.ok_or_else(|| StoreError::Corrupt {
+                place: node.to_owned(),
+                reason: "it is gone".to_owned(),
+            })?);
+        }
+    }
+
+    /// A child of `gantry` that this version knows nothing of.
+    async fn stranger(&self, name: &str, loading: &mut codec::Loading) -> Result<(), StoreError> {
+        const REASON: &str = "no record has this path";
+        let node = self.shared.layout.own(name);
+        let below = children(self.client, self.shared, &node).await?;
+        let below = below.unwrap_or_default();
+        if below.is_empty() {
+            loading.reject(name, REASON.to_owned());
+        }
+        for child in below.iter().take(STRANGERS_MAX) {
+            loading.reject(&format!("{name}/{child}"), REASON.to_owned());
+        }
+        Ok(())
+    }
+
+    async fn framework_id(&mut self) -> Result<Option<FrameworkRecord>, StoreError> {
+        let node = self.shared.layout.framework_id();
+        let (bytes, stat) = match self.shared.call(self.client.get_data(&node)).await {
+            Ok(found) => found,
+            Err(Error::NoNode) => return Ok(None),
+            Err(error) => return Err(failed(&format!("read `{node}`"), &error)),
+        };
+        self.nodes.insert(fingerprint(&node));
+        match std::str::from_utf8(&bytes).map(str::trim) {
+            Ok(id) if !id.is_empty() && id.len() <= 1024 => Ok(Some(FrameworkRecord {
+                id: FrameworkId::new(id),
+                registered_at: time(stat.ctime),
+            })),
+            // The original makes the node first and fills it then.
+            _ => Err(StoreError::Corrupt {
+                place: node,
+                reason: "it should hold the framework's id: write it there, or remove the node \
+                    when there are no tasks"
+                    .to_owned(),
+            }),
+        }
+    }
+
+    async fn originals(&mut self) -> Result<Vec<(String, Vec<u8>, Stat)>, StoreError> {
+        let directory = self.shared.layout.original_tasks();
+        let names = children(self.client, self.shared, &directory).await?;
+        let wanted = names
+            .unwrap_or_default()
+            .into_iter()
+            .map(|name| (format!("{directory}/{name}"), name))
+            .collect();
+        let mut found = Vec::new();
+        self.read(wanted, |name, bytes, stat| found.push((name, bytes, stat)))
+            .await?;
+        Ok(found)
+    }
+
+    /// Reads nodes, each with a name for it, many at a time.
+    async fn read(
+        &mut self,
+        wanted: Vec<(String, String)>,
+        mut take: impl FnMut(String, Vec<u8>, Stat),
+    ) -> Result<(), StoreError> {
+        let mut rest = VecDeque::from(wanted);
+        let mut calls = FuturesOrdered::new();
+        let mut asked: VecDeque<Vec<(String, String)>> = VecDeque::new();
+        // Bytes of the largest node lately.
+        let mut largest = 0;
+        loop {
+            while calls.len() < WINDOW && !rest.is_empty() {
+                let count = match largest {
+                    0 => NODES_FIRST,
+                    largest => (ANSWER_BYTES / largest).clamp(1, NODES_MAX),
+                };
+                let nodes: Vec<_> = rest.drain(..count.min(rest.len())).collect();
+                let mut request = self.client.new_multi_reader();
+                for (node, _) in &nodes {
+                    request
+                        .add_get_data(node)
+                        .map_err(|error| failed(&format!("read `{node}`"), &error))?;
+                }
+                calls.push_back(self.shared.call(request.commit()));
+                asked.push_back(nodes);
+            }
+            let Some(answer) = calls.next().await else {
+                return Ok(());
+            };
+            let nodes = asked.pop_front().unwrap_or_default();
+            self.check_lease()?;
+            let answer = answer.map_err(|error| failed("read records", &error))?;
+            if answer.len() != nodes.len() {
+                return Err(StoreError::Unavailable {
+                    reason: "ZooKeeper answered other questions than it was asked".to_owned(),
+                });
+            }
+            largest -= largest / 8;
+            for ((node, name), result) in nodes.into_iter().zip(answer) {
+                match result {
+                    MultiReadResult::Data { data, stat } => {
+                        self.nodes.insert(fingerprint(&node));
+                        largest = largest.max(data.len() + 100);
+                        take(name, data, stat);
+                    }
+                    // Removed since it was listed.
+                    MultiReadResult::Error { err: Error::NoNode } => {}
+                    MultiReadResult::Error { err } => {
+                        return Err(failed(&format!("read `{node}`"), &err));
+                    }
+                    _ => {
+                        return Err(StoreError::Unavailable {
+                            reason: format!("ZooKeeper gave no data of `{node}`"),
+                        });
+                    }
+                }
+            }
+        }
+    }
+
+    fn check_lease(&self) -> Result<(), StoreError> {
+        if self.lease.is_none_or(Lease::holds) {
+            return Ok(());
+        }
+        Err(StoreError::Refused {
+            reason: "the lease has ended".to_owned(),
+        })
+    }
+}
+
+/// The time of a node.
+pub(super) fn time(millis: i64) -> Timestamp {
+    Timestamp::from_millis(u64::try_from(millis).unwrap_or_default())
+}

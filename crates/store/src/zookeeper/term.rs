@@ -1,0 +1,291 @@
+//! One term: the right to write, until the lease ends.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use gantry_core::{Key, Record, Write};
+use tokio::{sync::Mutex, task::JoinHandle, time::timeout};
+use zookeeper_client::{Client, Error, MultiWriteError, SessionState};
+
+use super::{
+    Shared, campaign, layout, load,
+    session::failed,
+    write::{self, Change, Fence, Means, Writer},
+};
+use crate::{Lease, Loaded, Store, StoreError, codec, lease::Moment};
+
+/// The lock's check is repeated so often within the session's time-out.
+const CHECKS: u32 = 6;
+
+/// Between a check that failed and the next.
+const RETRY_PAUSE: Duration = Duration::from_millis(100);
+
+/// For telling others that we have resigned; afterwards the session's time-out does.
+const RESIGN_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The right to write for one term.
+#[derive(Debug)]
+pub(super) struct Term {
+    shared: Arc<Shared>,
+    client: Client,
+    fence: Arc<Fence>,
+    lease: Lease,
+    lasts: Duration,
+    // Commits take turns in the order in which they came.
+    writer: Mutex<Writer>,
+    keeper: JoinHandle<()>,
+}
+
+impl Term {
+    /// Begins a term whose epoch was just begun.
+    pub(super) async fn begin(
+        shared: Arc<Shared>,
+        client: Client,
+        fence: Fence,
+        epoch: u64,
+        version: i32,
+    ) -> Result<Self, StoreError> {
+        // The servers have the last word.
+        let session = shared.config.session_timeout.min(client.session_timeout());
+        let lasts = session * 2 / 3;
+        let sent = Moment::now();
+        confirm(&shared, &client, &fence)
+            .await
+            .map_err(|error| failed("confirm that we lead", &error.into()))?;
+        let lease = Lease::new(epoch, sent.after(lasts));
+        let fence = Arc::new(fence);
+        let keeper = tokio::spawn(keep(
+            shared.clone(),
+            client.clone(),
+            fence.clone(),
+            lease.clone(),
+            session / CHECKS,
+            lasts,
+        ));
+        tracing::info!(epoch, lock = fence.lock, "this process leads");
+        Ok(Self {
+            shared,
+            client,
+            fence,
+            lease,
+            lasts,
+            writer: Mutex::new(Writer::new(version)),
+            keeper,
+        })
+    }
+
+    fn means(&self) -> Means<'_> {
+        Means {
+            client: &self.client,
+            shared: &self.shared,
+            lease: &self.lease,
+            fence: &self.fence,
+            lasts: self.lasts,
+        }
+    }
+
+    /// Reads everything; tells the writer what exists, and takes over what the original left.
+    async fn read(&self, writer: &mut Writer) -> Result<Loaded, StoreError> {
+        let read = load::everything(&self.client, &self.shared, Some(&self.lease)).await?;
+        let layout = &self.shared.layout;
+        let mut taken_over = Vec::new();
+        let framework = layout.node(&codec::path(&Key::Framework));
+        for record in &read.loaded.records {
+            if let Record::Framework(record) = record
+                && !read.nodes.contains(&layout::fingerprint(&framework))
+            {
+                let record = Record::Framework(record.clone());
+                taken_over.push(Change::put(framework.clone(), codec::encode(&record)?));
+            }
+        }
+        let tasks = layout.original_tasks();
+        let originals = !read.original.is_empty();
+        for original in read.original {
+            if let Some(record) = original.record {
+                let record = Record::Task(record);
+                let node = layout.node(&codec::path(&record.key()));
+                if !read.nodes.contains(&layout::fingerprint(&node)) {
+                    taken_over.push(Change::put(node, codec::encode(&record)?).and());
+                }
+            }
+            taken_over.push(Change::delete(format!("{tasks}/{}", original.name)));
+        }
+        writer.learn(read.nodes);
+        if !taken_over.is_empty() {
+            writer.write(self.means(), taken_over).await?;
+            tracing::info!("what the original framework left on ZooKeeper is taken over");
+        }
+        if originals && read.loaded.rejected.is_empty() {
+            // The original makes it anew should it be started again.
+            drop(self.shared.call(self.client.delete(&tasks, None)).await);
+        }
+        Ok(read.loaded)
+    }
+
+    pub(super) async fn remove_everything(&self) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().await;
+        let layout = &self.shared.layout;
+        let refused = |reason: &str| StoreError::Refused {
+            reason: reason.to_owned(),
+        };
+        let queue = campaign::queue(&self.shared, &self.client).await?;
+        if queue.len() > 1 {
+            return Err(refused("other processes stand by: stop them first"));
+        }
+        self.read(&mut writer).await?;
+        // Records first, then all that says that this is a store.
+        let mut directories = vec![layout.original_tasks()];
+        directories.extend(layout.directories());
+        let own = load::children(&self.client, &self.shared, layout.gantry()).await?;
+        for name in own.unwrap_or_default() {
+            let ours = layout::OWN.contains(&name.as_str());
+            if !ours && !layout::Layout::is_kind(&name) {
+                directories.push(layout.own(&name));
+            }
+        }
+        let mut nodes = std::collections::HashSet::new();
+        let mut records = Vec::new();
+        for directory in &directories {
+            let names = load::children(&self.client, &self.shared, directory).await?;
+            let Some(names) = names else { continue };
+            nodes.insert(layout::fingerprint(directory));
+            for name in names {
+                let node = format!("{directory}/{name}");
+                // A shard is a child of its kind.
+                if !directories.contains(&node) {
+                    nodes.insert(layout::fingerprint(&node));
+                    records.push(Change::delete(node));
+                }
+            }
+        }
+        let plain = layout.framework_id();
+        let layout_node = layout.own(codec::LAYOUT_PATH);
+        nodes.insert(layout::fingerprint(&plain));
+        nodes.insert(layout::fingerprint(&layout_node));
+        writer.learn(nodes);
+        writer.write(self.means(), records).await?;
+        let rest = directories.into_iter().rev().chain([layout_node, plain]);
+        let mut rest: Vec<Change> = rest.map(|node| Change::delete(node).and()).collect();
+        if let Some(last) = rest.last_mut() {
+            last.with_next = false;
+        }
+        writer.write(self.means(), rest).await?;
+
+        self.lease.end("everything was removed");
+        let frame = [
+            layout.epoch(),
+            self.fence.lock.clone(),
+            layout.leader(),
+            layout.gantry().to_owned(),
+            layout.root().to_owned(),
+        ];
+        for node in frame {
+            match self.shared.call(self.client.delete(&node, None)).await {
+                // Below the root may be that of another framework.
+                Ok(()) | Err(Error::NoNode | Error::NotEmpty) => {}
+                Err(error) => return Err(failed(&format!("remove `{node}`"), &error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Store for Term {
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        let mut writer = self.writer.lock().await;
+        self.read(&mut writer).await
+    }
+
+    async fn commit(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().await;
+        let changes = write::changes(&self.shared.layout, &batch)?;
+        drop(batch);
+        if !writer.knows() {
+            self.read(&mut writer).await?;
+        }
+        writer.write(self.means(), changes).await
+    }
+
+    fn lease(&self) -> Lease {
+        self.lease.clone()
+    }
+
+    async fn resign(&self) {
+        // First we stop, then others may begin.
+        self.lease.end("it was given up");
+        let removed = self.client.delete(&self.fence.lock, None);
+        match timeout(RESIGN_TIMEOUT, removed).await {
+            Ok(Ok(()) | Err(Error::NoNode)) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "ZooKeeper was not told that we resign"),
+            Err(_) => tracing::warn!("ZooKeeper did not hear in time that we resign"),
+        }
+    }
+}
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        self.keeper.abort();
+        if self.lease.holds() {
+            self.lease.end("it was given up");
+            campaign::give_up(&self.client, &self.fence.lock);
+        }
+        // Else the lock was given up, or ZooKeeper could not be reached: should the session have
+        // outlived that, our place is still the first, and the next campaign finds it.
+    }
+}
+
+/// Has a quorum confirm that our lock node is there.
+async fn confirm(shared: &Shared, client: &Client, fence: &Fence) -> Result<(), MultiWriteError> {
+    let mut multi = client.new_multi_writer();
+    multi.add_check_version(&fence.lock, -1)?;
+    shared.call(multi.commit()).await.map(drop)
+}
+
+/// Renews the lease until it ends.
+async fn keep(
+    shared: Arc<Shared>,
+    client: Client,
+    fence: Arc<Fence>,
+    lease: Lease,
+    interval: Duration,
+    lasts: Duration,
+) {
+    let renew = async {
+        loop {
+            tokio::time::sleep(interval).await;
+            loop {
+                let sent = Moment::now();
+                match confirm(&shared, &client, &fence).await {
+                    Ok(()) => {
+                        lease.renew(sent.after(lasts));
+                        break;
+                    }
+                    Err(MultiWriteError::OperationFailed { source, .. }) => {
+                        return format!("our lock node cannot be confirmed: {source}");
+                    }
+                    Err(MultiWriteError::RequestFailed { .. }) => {
+                        tokio::time::sleep(RETRY_PAUSE).await;
+                    }
+                }
+            }
+        }
+    };
+    let session = async {
+        let mut watcher = client.state_watcher();
+        let mut state = client.state();
+        loop {
+            match state {
+                SessionState::Expired => return "the session has expired",
+                SessionState::AuthFailed => return "ZooKeeper refuses the user and password",
+                SessionState::Closed => return "the session was closed",
+                _ => state = watcher.changed().await,
+            }
+        }
+    };
+    tokio::select! {
+        reason = renew => lease.end(&reason),
+        reason = session => lease.end(reason),
+        reason = lease.lost() => tracing::warn!(reason, "this process no longer leads"),
+    }
+}
