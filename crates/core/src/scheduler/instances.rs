@@ -25,7 +25,7 @@ enum Need {
 
 impl Scheduler {
     /// Makes the number of wanted instances what is desired: takes the lowest free numbers, or
-    /// lets go of instances that never ran, then unhealthy ones, then the youngest.
+    /// lets go of instances without a task that is to stay, then unhealthy ones, then the youngest.
     pub(super) fn adjust_count(&mut self, index: ServiceIndex) {
         let Some(service) = self.service(index) else {
             return;
@@ -75,7 +75,8 @@ impl Scheduler {
             .iter()
             .filter(|instance| instance.wanted)
             .map(|instance| {
-                let class = match instance.tasks.iter().map(|task| task.healthy).max() {
+                let staying = instance.tasks.iter().filter(|task| !task.goal.is_stop());
+                let class = match staying.map(|task| task.healthy).max() {
                     None => 0,
                     Some(Some(false)) => 1,
                     Some(_) => 2,
@@ -262,11 +263,12 @@ impl Scheduler {
             .filter(|task| task.uuid != old && !task.goal.is_stop())
             .map(|task| task.uuid)
             .collect();
-        self.edit_task(index, number, old, |task| task.goal = Goal::Run);
-        self.write_task(index, number, old);
+        // In this order, so that a commit cut short leaves no two tasks that are to stay.
         for uuid in others {
             self.stop_task(index, number, uuid, StopReason::ReplacementFailed);
         }
+        self.edit_task(index, number, old, |task| task.goal = Goal::Run);
+        self.write_task(index, number, old);
     }
 
     fn wait_for_offer(&mut self, index: ServiceIndex, number: u32) {

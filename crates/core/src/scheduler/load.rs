@@ -439,7 +439,11 @@ impl Scheduler {
             launched_at: record.launched_at,
             started_at: record.started_at,
             running_at: record.running_at,
-            changed_at: record.running_at.unwrap_or(record.launched_at),
+            // Since when a task cannot be reached is not stored: patience begins anew.
+            changed_at: match record.state {
+                TaskState::Unreachable => self.now,
+                _ => record.running_at.unwrap_or(record.launched_at),
+            },
             kills_sent: 0,
             kill_again_at: None,
             message: None,

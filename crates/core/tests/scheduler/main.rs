@@ -18,4 +18,5 @@ mod reconciliation;
 mod resources;
 
 mod restarts;
+mod takeover;
 mod updates;
