@@ -9,5 +9,6 @@
 mod browser;
 mod crash;
 mod dev;
+mod maintenance;
 mod serve;
 mod support;
