@@ -493,3 +493,28 @@ fn a_plan_says_what_a_start_does() {
     assert_eq!(all_gone.workloads[0].change, Change::Removed);
     assert_eq!(all_gone.workloads[0].stopped, [1, 2, 3]);
 }
+
+#[test]
+fn tasks_that_were_lost_meanwhile_must_prove_the_new_revision_too() {
+    let (mut bench, tasks) = changed(2, policy());
+    for task in tasks.values() {
+        bench.tell(task, TaskState::Lost);
+    }
+    for _ in 0..3 {
+        let fresh = launch_all(&mut bench, 2);
+        assert_eq!(update(&bench).status, DeploymentStatus::Running);
+        for task in fresh {
+            bench.tell(&task, TaskState::Failed);
+        }
+        bench.advance(Duration::from_secs(10));
+    }
+    // No task is left that would have to be moved back.
+    let deployment = update(&bench);
+    assert!(
+        matches!(&deployment.status, DeploymentStatus::RolledBack { reason: Some(reason), .. }
+            if reason.contains("failed 3 times")),
+        "{deployment:?}"
+    );
+    launch_all(&mut bench, 2);
+    assert_eq!(revisions(&bench), [1, 1]);
+}

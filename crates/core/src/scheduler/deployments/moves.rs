@@ -132,13 +132,39 @@ impl Scheduler {
         instance: &Instance,
         rule: Rule,
     ) -> Option<Candidate> {
-        let old = self.to_be_moved(instance, rule)?;
+        let launched_at = match self.to_be_moved(instance, rule) {
+            Some(old) => old.launched_at,
+            None if self.is_trying(service, instance, rule) => self.now,
+            None => return None,
+        };
         Some(Candidate {
             unready: !service.is_filled(instance),
-            launched_at: old.launched_at,
+            launched_at,
             index,
             number: instance.number,
         })
+    }
+
+    /// Whether an instance runs the new revision and has not proven it yet: it lost its task by
+    /// other means than a move, and an update is not done before it is known how that ended.
+    fn is_trying(&self, service: &Service, instance: &Instance, rule: Rule) -> bool {
+        let Rule::OtherThan(revision) = rule else {
+            return false;
+        };
+        let proven = |task: &Task| task.revision == revision && service.is_proven(task, self.now);
+        let alive = |task: &Task| {
+            task.revision == revision
+                && !task.goal.is_stop()
+                && task.state != TaskState::Unreachable
+        };
+        let failing = instance.failures > 0
+            && instance
+                .history
+                .first()
+                .is_some_and(|ended| ended.revision == revision);
+        instance.wanted
+            && !instance.tasks.iter().any(proven)
+            && (failing || instance.tasks.iter().any(alive))
     }
 
     /// The task of an instance that a deployment has to replace. One that is going for another
@@ -302,16 +328,35 @@ impl Scheduler {
         let Some(instance) = service.state.instances.get(number) else {
             return Begin::Nothing;
         };
-        let Some(old) = self.to_be_moved(instance, rule) else {
-            return Begin::Nothing;
-        };
+        let failures = instance.failures;
         let one = |deadline| {
             Begin::Begun(Move {
                 index,
                 number,
                 deadline,
-                failures: instance.failures,
+                failures,
             })
+        };
+        let Some(old) = self.to_be_moved(instance, rule) else {
+            if !self.is_trying(service, instance, rule) {
+                return Begin::Nothing;
+            }
+            let deadline = self.now + policy.deadline;
+            let proven_at = instance
+                .tasks
+                .iter()
+                .filter_map(|task| service.proven_at(task))
+                .min();
+            for at in [Some(deadline), proven_at].into_iter().flatten() {
+                self.timers.set(
+                    at,
+                    Timer::Instance {
+                        service: index,
+                        number,
+                    },
+                );
+            }
+            return one(deadline);
         };
         match old.goal {
             Goal::Replace { deadline, .. } => one(deadline),
