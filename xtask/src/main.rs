@@ -11,7 +11,7 @@ mod test;
 const USAGE: &str = "\
 cargo xtask test                      install what the tests need and run all of them
 cargo xtask bench [core|launches|peer] measure, side by side where two things can be compared
-cargo xtask sim [--seeds N] [--from S] drive the scheduler through seeded faults
+cargo xtask sim [--seeds N] [--from S] drive Gantrys through seeded faults; --one SEED shows what happened
 cargo xtask fuzz [TARGET] [SECONDS]    fuzz the decoders (default: all, 60 s each)";
 
 fn main() -> Result<()> {

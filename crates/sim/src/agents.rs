@@ -12,7 +12,8 @@ use gantry_core::{
 use crate::{
     bundle::Bundle,
     master::MasterTask,
-    plan::{Behaviour, PORTS_FROM},
+    plan::PORTS_FROM,
+    types::Behaviour,
     world::{Event, World},
 };
 

@@ -14,6 +14,7 @@ impl World {
         if !self.master.up || self.master.link != Some(link) {
             return;
         }
+        self.check_actor(link);
         self.note(|| match &call {
             Call::Accept {
                 offer, launches, ..

@@ -1,21 +1,24 @@
 //! Seeded worlds that drive [`gantry_core::Scheduler`] through faults.
 //!
-//! A world is a virtual clock, a Mesos master with agents, a store, operators, and the driver that
-//! does for the scheduler what the runtime does in the program. Everything random comes from one
-//! seed, so that a run repeats exactly. Faults happen at any time: the scheduler dies before and
-//! after every store effect and between any two calls, calls and updates are lost, repeated, late,
-//! the master fails over, agents come and go. After every step the scheduler is held against the
+//! A world is a virtual clock, a Mesos master with agents, ZooKeeper, clients, and one to three
+//! Gantrys: the scheduler, and around it what the runtime does in the program. Everything random
+//! comes from one seed, so that a run repeats exactly. Faults happen at any time: a Gantry dies
+//! before and after every write of a commit and between any two effects, freezes and wakes, loses
+//! ZooKeeper or the master; wall clocks jump; calls and updates are lost, repeated, late; the master
+//! fails over, agents come and go. After every step the scheduler is held against the
 //! truth of the world (`invariants`); then the faults stop, and what was asked for must come to be
 //! (`liveness`).
 //!
 //! | file | what it is about |
 //! |---|---|
-//! | `plan` | what the seed makes of the world: agents, services, rates of faults |
+//! | `plan`, `types`, `rates` | what the seed makes of the world: agents, services, what goes wrong |
 //! | `world` | the clock, the events and who takes them |
-//! | `driver` | the runtime's part: write, then call; crash and come back |
+//! | `gantry` | one to three processes: start, freeze, death |
+//! | `candidate`, `keeper` | sessions, lock, lease and epoch; ZooKeeper itself |
+//! | `term`, `committer`, `link` | the runtime's part while one leads: step, write, then call |
 //! | `master`, `calls` | the master: subscription, offers, tasks; and what it does on each call |
 //! | `agents`, `tasks` | agents, their loss and return; lives of tasks, updates until acknowledged |
-//! | `operators` | what people and fate do |
+//! | `clients`, `fate` | who asks for something, and what goes wrong |
 //! | `invariants`, `liveness` | what must hold always, and what must be in the end |
 //! | `bundle`, `dice`, `queue`, `trace` | resources, chance, time, and the account of a run |
 //!
@@ -24,20 +27,28 @@
 mod agents;
 mod bundle;
 mod calls;
+mod candidate;
+mod clients;
+mod committer;
 mod dice;
-mod driver;
+mod fate;
+mod gantry;
 mod invariants;
+mod keeper;
+mod link;
 mod liveness;
 mod master;
-mod operators;
 mod plan;
 mod queue;
+mod rates;
 mod sabotage;
 mod tasks;
+mod term;
 mod trace;
+mod types;
 mod world;
 
-use std::fmt;
+use std::{fmt, ops::AddAssign};
 
 /// What is done wrong on purpose, to see that it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,16 +59,42 @@ pub enum Sabotage {
     DropIntent,
     /// Status updates are acknowledged before their effect is stored.
     AcknowledgeFirst,
+    /// Commands are answered before their effect is stored.
+    AnswerFirst,
+    /// Transactions of a commit are applied in another order.
+    CommitOutOfOrder,
+    /// Stored deletions of ended tasks are now and then lost.
+    ForgetDeletion,
+    /// A deposed leader can write.
+    NoEpochCheck,
+    /// Calls and answers leave without a look at the lease.
+    NoLeaseTest,
+    /// The lease ends by a timer, which a frozen process does not hear.
+    LeaseIgnoresFreeze,
+    /// A new leader does not ask for the state of tasks.
+    NoReconciliation,
+    /// A new leader subscribes without the framework's id.
+    NewFrameworkId,
     /// An instance is launched twice, both times with an intent.
     LaunchTwice,
     /// Tasks that have not been heard of since the subscription are killed.
     KillOnDoubt,
+    /// Tasks that come back with their agent are killed.
+    KillReturned,
+    /// Unreachable tasks are replaced before their time.
+    RelaunchEarly,
+    /// KILL is not repeated.
+    KillOnce,
+    /// What became of a launch is not asked.
+    NeverAskAgain,
     /// Offers are now and then forgotten instead of declined.
     HoardOffers,
+    /// Offers are used after they were rescinded.
+    IgnoreRescind,
+    /// Suppressed offers are never revived.
+    ForgetRevive,
     /// The scheduler is not called when it asked to be.
     Oversleep,
-    /// Stored deletions of ended tasks are now and then lost.
-    ForgetDeletion,
 }
 
 /// What happened in a run that kept all promises.
@@ -69,8 +106,22 @@ pub struct Summary {
     pub steps: u64,
     /// Commits of the store.
     pub commits: u64,
-    /// Deaths of the scheduler.
+    /// Deaths of Gantrys.
     pub crashes: u64,
+    /// Terms of leadership that began.
+    pub terms: u64,
+    /// Terms that ended by the loss of the lease, of ZooKeeper or of the epoch.
+    pub depositions: u64,
+    /// Sessions that expired.
+    pub expiries: u64,
+    /// Times that a leader froze.
+    pub freezes: u64,
+    /// Transactions refused because a newer epoch had begun.
+    pub fenced: u64,
+    /// Times that the lease was found to have ended right before something left.
+    pub dropped: u64,
+    /// Commands that were acknowledged.
+    pub acknowledged: u64,
     /// Tasks launched.
     pub launches: u64,
     /// Tasks killed.
@@ -96,13 +147,30 @@ pub struct Failure {
     pub trace: Vec<String>,
 }
 
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for line in &self.trace {
-            writeln!(f, "  {line}")?;
-        }
-        write!(
-            f,
+impl AddAssign for Summary {
+    fn add_assign(&mut self, other: Self) {
+        self.events += other.events;
+        self.steps += other.steps;
+        self.commits += other.commits;
+        self.crashes += other.crashes;
+        self.terms += other.terms;
+        self.depositions += other.depositions;
+        self.expiries += other.expiries;
+        self.freezes += other.freezes;
+        self.fenced += other.fenced;
+        self.dropped += other.dropped;
+        self.acknowledged += other.acknowledged;
+        self.launches += other.launches;
+        self.kills += other.kills;
+        self.millis += other.millis;
+        self.fingerprint ^= other.fingerprint;
+    }
+}
+
+impl Failure {
+    /// Which seed broke which promise, without what led to it.
+    pub fn headline(&self) -> String {
+        format!(
             "seed {} failed at event {} after {:.3} s: {}",
             self.seed,
             self.event,
@@ -112,13 +180,31 @@ impl fmt::Display for Failure {
     }
 }
 
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.trace {
+            writeln!(f, "  {line}")?;
+        }
+        f.write_str(&self.headline())
+    }
+}
+
 /// Runs the world of a seed.
 ///
 /// # Errors
 /// The first broken promise, with an account of what led to it.
 pub fn run(seed: u64, sabotage: Option<Sabotage>) -> Result<Summary, Box<Failure>> {
     // An account costs more than the run: it is made only when somebody will read it.
-    world::World::new(seed, sabotage, false)
+    world::World::new(seed, sabotage, trace::Detail::None)
         .run()
-        .or_else(|_| world::World::new(seed, sabotage, true).run())
+        .or_else(|_| world::World::new(seed, sabotage, trace::Detail::End).run())
+        .map(|(summary, _)| summary)
+}
+
+/// Runs the world of a seed, with an account of everything that happened.
+pub fn run_traced(seed: u64) -> (Vec<String>, Result<Summary, Box<Failure>>) {
+    match world::World::new(seed, None, trace::Detail::All).run() {
+        Ok((summary, lines)) => (lines, Ok(summary)),
+        Err(mut failure) => (std::mem::take(&mut failure.trace), Err(failure)),
+    }
 }

@@ -9,7 +9,7 @@ use gantry_core::{AgentAddress, Operator, TaskId, TaskState, View, Workload};
 
 use crate::{
     agents::Standing,
-    plan::{Behaviour, TypePlan},
+    types::{Behaviour, TypePlan},
     world::World,
 };
 
@@ -21,10 +21,13 @@ impl World {
     }
 
     fn liveness(&self) -> Result<(), String> {
-        let Some(scheduler) = &self.driver.scheduler else {
-            return Err("the scheduler is down".to_owned());
+        let Some(term) = self
+            .leader()
+            .and_then(|leader| self.gantrys[leader].term.as_ref())
+        else {
+            return Err("nobody leads".to_owned());
         };
-        let view = scheduler.view();
+        let view = term.scheduler.view();
         if !view.framework.subscribed {
             return Err("there is no subscription".to_owned());
         }
@@ -41,8 +44,8 @@ impl World {
         {
             return Err(format!("a deployment is not over: {deployment:?}"));
         }
-        if let Some((id, _)) = self.driver.held.iter().next()
-            && self.now > self.driver.held[id] + 10_000
+        if let Some((id, since)) = term.held.iter().next()
+            && self.now > since + 10_000
         {
             return Err(format!("{id} has not been answered"));
         }
@@ -78,6 +81,8 @@ impl World {
             }
             match known.get(id) {
                 Some(known) if known == state || (known.is_starting() && state.is_starting()) => {}
+                // What nothing is stored of is found when all are asked, at the latest as routine.
+                None if !self.is_stored(id) && !self.asks_routinely() => {}
                 // It may be about to change.
                 Some(_) if !self.is_quiet(id) => {}
                 other => return Err(format!("{id} is {state:?} but known as {other:?}")),
@@ -99,12 +104,21 @@ impl World {
         Ok(())
     }
 
+    fn is_stored(&self, task: &TaskId) -> bool {
+        self.keeper
+            .records
+            .contains_key(&gantry_core::Key::Task(task.clone()))
+    }
+
+    fn asks_routinely(&self) -> bool {
+        self.plan.settings.reconcile_every < Duration::from_secs(600)
+    }
+
     /// What is shown as unknown must be there, and must have no place among the known ones.
     fn check_unknown(&self, view: &View, id: &TaskId, lives: bool) -> Result<(), &'static str> {
         if !lives {
             // An echo goes when it is asked about, at the latest as a matter of routine.
-            let asked = self.plan.settings.reconcile_every < Duration::from_secs(600);
-            return if asked {
+            return if self.asks_routinely() {
                 Err("but does not live")
             } else {
                 Ok(())
@@ -185,13 +199,12 @@ impl World {
         }
     }
 
-    /// Tasks of a type that run, but for those that the scheduler shows as unknown.
+    /// Tasks of a type that run, but for strangers.
     fn running(&self, plan: &TypePlan) -> usize {
         let unknown = self
-            .driver
-            .scheduler
-            .as_ref()
-            .map(|scheduler| scheduler.view().unknown_tasks)
+            .leader()
+            .and_then(|leader| self.gantrys[leader].term.as_ref())
+            .map(|term| term.scheduler.view().unknown_tasks)
             .unwrap_or_default();
         let name = plan.spec.name.in_task_ids();
         self.agents
@@ -201,6 +214,7 @@ impl World {
                 task.alive
                     && task.state == TaskState::Running
                     && !unknown.contains_key(*id)
+                    && (self.is_stored(id) || self.asks_routinely())
                     && id
                         .parts(&self.plan.settings.framework)
                         .is_some_and(|parts| parts.workload == name)

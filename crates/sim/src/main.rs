@@ -1,6 +1,15 @@
-//! Runs worlds: `gantry-sim [--seeds N] [--from S] [--one S]`.
+//! Runs worlds: `gantry-sim [--seeds N] [--from S] [--one SEED]`.
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Instant,
+};
+
+use gantry_sim::Summary;
+
+const USAGE: &str = "usage: gantry-sim [--seeds <how many>] [--from <first seed>]
+       gantry-sim --one <seed>    with an account of what happened";
 
 fn main() -> ExitCode {
     let mut seeds = 1_000;
@@ -11,47 +20,81 @@ fn main() -> ExitCode {
         match (argument.as_str(), value) {
             ("--seeds", Some(number)) => seeds = number,
             ("--from", Some(number)) => from = number,
+            ("--one", Some(seed)) => return run_one(seed),
             _ => {
-                eprintln!("usage: gantry-sim [--seeds <how many>] [--from <first seed>]");
+                eprintln!("{USAGE}");
                 return ExitCode::from(64);
             }
         }
     }
-    let begin = std::time::Instant::now();
-    let mut sum = gantry_sim::Summary::default();
-    let mut failed: u64 = 0;
-    for seed in from..from.saturating_add(seeds) {
-        match gantry_sim::run(seed, None) {
-            Ok(summary) => {
-                sum.events += summary.events;
-                sum.steps += summary.steps;
-                sum.commits += summary.commits;
-                sum.crashes += summary.crashes;
-                sum.launches += summary.launches;
-                sum.kills += summary.kills;
-                sum.millis += summary.millis;
-            }
-            Err(failure) => {
-                failed += 1;
-                println!("{failure}");
-                println!("again: cargo xtask sim --seeds 1 --from {seed}\n");
-            }
+    run_many(from, seeds)
+}
+
+fn run_one(seed: u64) -> ExitCode {
+    let (trace, result) = gantry_sim::run_traced(seed);
+    for line in trace {
+        println!("{line}");
+    }
+    match result {
+        Ok(summary) => {
+            println!("seed {seed} kept every promise: {summary:#?}");
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            println!("{}", failure.headline());
+            ExitCode::FAILURE
         }
     }
+}
+
+fn run_many(from: u64, seeds: u64) -> ExitCode {
+    let begin = Instant::now();
+    let next = AtomicU64::new(from);
+    let end = from.saturating_add(seeds);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let outcomes: Vec<(Summary, u64)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| run_until(&next, end)))
+            .collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_default())
+            .collect()
+    });
+    let mut sum = Summary::default();
+    let mut failed = 0;
+    for (summary, failures) in outcomes {
+        sum += summary;
+        failed += failures;
+    }
+    let seconds = begin.elapsed().as_secs_f64();
     println!(
-        "{seeds} worlds in {:.1} s, {failed} failed: {:.0} virtual hours, {} events, {} steps, {} commits, {} deaths of the scheduler, {} launches, {} kills",
-        begin.elapsed().as_secs_f64(),
+        "{seeds} worlds in {seconds:.1} s on {threads} threads ({:.1} a second), {failed} failed; {:.0} virtual hours: {sum:#?}",
+        seeds as f64 / seconds,
         sum.millis as f64 / 3_600_000.0,
-        sum.events,
-        sum.steps,
-        sum.commits,
-        sum.crashes,
-        sum.launches,
-        sum.kills
     );
     if failed == 0 {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
+    }
+}
+
+fn run_until(next: &AtomicU64, end: u64) -> (Summary, u64) {
+    let mut sum = Summary::default();
+    let mut failed = 0;
+    loop {
+        let seed = next.fetch_add(1, Ordering::Relaxed);
+        if seed >= end {
+            return (sum, failed);
+        }
+        match gantry_sim::run(seed, None) {
+            Ok(summary) => sum += summary,
+            Err(failure) => {
+                failed += 1;
+                println!("{}", failure.headline());
+                println!("  again: cargo xtask sim --one {seed}");
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use gantry_core::{
 use crate::{
     agents::{Standing, Update},
     bundle::Bundle,
-    world::{Event, World},
+    world::{Event, Happening, World},
 };
 
 /// Offers that nobody answers are rescinded (`--offer_timeout`), as calls that answer them may
@@ -91,7 +91,17 @@ impl Default for Master {
 impl World {
     // === Subscription ===
 
-    pub(crate) fn subscribe(&mut self, link: u64, id: Option<FrameworkId>) {
+    pub(crate) fn master_hears_subscribe(&mut self, link: u64, id: Option<FrameworkId>) {
+        let (gantry, _, epoch) = self.link_of(link);
+        if id.is_none() && epoch < self.keeper.epoch && self.master.framework_id.is_some() {
+            // A late word of a leader that was deposed before it had an id: another framework to
+            // the master, which gets nothing to do.
+            return self.note(|| format!("G{gantry} registers another framework"));
+        }
+        if !self.master.up {
+            let delay = self.dice.around(300);
+            return self.soon(delay, gantry, Happening::LinkSeenDown { link });
+        }
         let known = self.master.framework_id.clone();
         let id = match (id, known) {
             (Some(id), Some(known)) if id != known => {
@@ -107,8 +117,15 @@ impl World {
                 FrameworkId::new(format!("framework-{}", self.master.framework_ids))
             }
         };
-        let takeover = self.master.link.is_some();
-        self.note(|| format!("subscribed on link {link} (takeover: {takeover})"));
+        let before = self.master.link;
+        let takeover = before.is_some();
+        if let Some(before) = before {
+            // The older stream is closed: nothing that comes on it is taken any more.
+            let (other, ..) = self.link_of(before);
+            let delay = self.latency();
+            self.soon(delay, other, Happening::LinkSeenDown { link: before });
+        }
+        self.note(|| format!("G{gantry} subscribed on link {link} (takeover: {takeover})"));
         self.master.framework_id = Some(id.clone());
         self.master.offers.clear();
         if !takeover {
@@ -138,14 +155,24 @@ impl World {
         };
         let arrives = (self.now + self.latency()).max(self.master.arrives_at);
         self.master.arrives_at = arrives;
-        self.queue.put(arrives, Event::ToScheduler { link, event });
+        let (gantry, ..) = self.link_of(link);
+        self.queue.put(
+            arrives,
+            Event::At {
+                gantry,
+                what: Happening::Hears { link, event },
+            },
+        );
     }
 
     // === Failover ===
 
     pub(crate) fn master_fails_over(&mut self) {
         self.note(|| "MASTER fails over");
-        self.break_link();
+        if let Some(link) = self.master.link {
+            let (gantry, ..) = self.link_of(link);
+            self.break_link(gantry, false);
+        }
         let old = std::mem::take(&mut self.master);
         self.master = Master {
             up: false,
@@ -316,6 +343,19 @@ impl World {
 
     // === Tasks ===
 
+    /// A task that the master knows without having launched it for anybody here.
+    pub(crate) fn know_task(&mut self, task: TaskId, agent: usize) {
+        let task_of_master = MasterTask {
+            agent,
+            forwarded: TaskState::Running,
+            healthy: None,
+            latest: TaskState::Running,
+            bundle: Bundle::default(),
+            kill_wanted: false,
+        };
+        self.master.tasks.insert(task, task_of_master);
+    }
+
     /// An update of the agent, passed on as it is. Without a session it is a straggler that went
     /// round some other way.
     pub(crate) fn master_hears_update(
@@ -381,6 +421,8 @@ impl World {
     fn tell(&mut self, update: StatusUpdate) {
         let doubtful = update.state.is_terminal()
             || matches!(update.state, TaskState::Unreachable | TaskState::Unknown);
+        let reachable = update.state != TaskState::Unreachable;
+        self.memory.reached(&update.task, reachable, self.now);
         if doubtful {
             self.memory
                 .doubted(&update.task, &self.plan.settings.framework);

@@ -1,15 +1,23 @@
 //! What is done wrong on purpose, to see that it is found.
 
-use gantry_core::{Call, Effects, Key, Record, TaskId, TaskState, Write};
+use std::time::Duration;
+
+use gantry_core::{
+    Call, Effects, Input, Key, MesosEvent, Record, Settings, TaskId, TaskState, Write,
+};
 
 use crate::{Sabotage, world::World};
 
 impl World {
-    pub(crate) fn sabotage_effects(&mut self, effects: &mut Effects) {
+    pub(crate) fn sabotage_effects(&mut self, gantry: usize, effects: &mut Effects) {
+        let link = self.gantrys[gantry]
+            .term
+            .as_ref()
+            .and_then(|term| term.link);
         match self.sabotage {
             Some(Sabotage::CallsBeforeWrites) => {
                 for call in std::mem::take(&mut effects.calls) {
-                    self.leave(call, self.driver.link);
+                    self.leave(gantry, call, link);
                 }
             }
             Some(Sabotage::AcknowledgeFirst) => {
@@ -19,7 +27,7 @@ impl World {
                 effects.calls = rest;
                 let first: Vec<Call> = first;
                 for call in first {
-                    self.leave(call, self.driver.link);
+                    self.leave(gantry, call, link);
                 }
             }
             Some(Sabotage::LaunchTwice) => self.launch_twice(effects),
@@ -39,6 +47,17 @@ impl World {
                         agent,
                         grace: None,
                     }));
+            }
+            Some(Sabotage::AnswerFirst) => {
+                for (token, answer) in std::mem::take(&mut effects.replies) {
+                    self.answered(gantry, token, answer);
+                }
+            }
+            Some(Sabotage::NoReconciliation) => effects
+                .calls
+                .retain(|call| !matches!(call, Call::Reconcile { .. })),
+            Some(Sabotage::ForgetRevive) => {
+                effects.calls.retain(|call| !matches!(call, Call::Revive))
             }
             Some(Sabotage::HoardOffers) => {
                 let dice = &mut self.dice;
@@ -91,5 +110,41 @@ impl World {
             (Some(Sabotage::ForgetDeletion), Write::Delete(Key::Task(_))) => self.dice.chance(200),
             _ => false,
         }
+    }
+
+    /// What the scheduler is told of the settings, instead of what the world is judged by.
+    pub(crate) fn sabotage_settings(&self, settings: &mut Settings) {
+        match self.sabotage {
+            Some(Sabotage::RelaunchEarly) => settings.unreachable_after = Duration::from_secs(1),
+            Some(Sabotage::KillOnce) => {
+                settings.kill_initial = Duration::from_secs(3600);
+                settings.kill_max = Duration::from_secs(3600);
+            }
+            Some(Sabotage::NeverAskAgain) => {
+                settings.launch_deadline = Duration::from_secs(36_000);
+                settings.reconcile_every = Duration::from_secs(36_000);
+            }
+            _ => {}
+        }
+    }
+
+    /// Kills of tasks that Mesos has given back.
+    pub(crate) fn sabotaged_kills(&self, inputs: &[Input]) -> Vec<Call> {
+        if self.sabotage != Some(Sabotage::KillReturned) {
+            return Vec::new();
+        }
+        let returned = inputs.iter().filter_map(|input| match input {
+            Input::Mesos(MesosEvent::Status(update))
+                if update.reason.as_deref() == Some("REASON_AGENT_REREGISTERED") =>
+            {
+                Some(Call::Kill {
+                    task: update.task.clone(),
+                    agent: update.agent.clone(),
+                    grace: None,
+                })
+            }
+            _ => None,
+        });
+        returned.collect()
     }
 }

@@ -4,7 +4,7 @@ use gantry_core::{TaskId, TaskState};
 
 use crate::{
     agents::{AgentTask, Stage, Update},
-    plan::Behaviour,
+    types::Behaviour,
     world::{Event, World},
 };
 

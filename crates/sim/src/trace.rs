@@ -6,20 +6,31 @@ use std::{
     hash::{DefaultHasher, Hasher},
 };
 
-/// How many lines are kept.
+/// How many lines the end of an account has.
 const LINES: usize = 250;
 
-/// The last things that happened, and a fingerprint of all.
+/// How much of an account is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    None,
+    /// The last things that happened.
+    End,
+    All,
+}
+
+/// What happened, and a fingerprint of it.
 #[derive(Debug)]
 pub(crate) struct Trace {
-    lines: Option<VecDeque<String>>,
+    detail: Detail,
+    lines: VecDeque<String>,
     hasher: DefaultHasher,
 }
 
 impl Trace {
-    pub(crate) fn new(kept: bool) -> Self {
+    pub(crate) fn new(detail: Detail) -> Self {
         Self {
-            lines: kept.then(VecDeque::new),
+            detail,
+            lines: VecDeque::new(),
             hasher: DefaultHasher::new(),
         }
     }
@@ -35,15 +46,17 @@ impl Trace {
 
     /// Adds a line; `what` is only asked for when lines are kept.
     pub(crate) fn line<T: fmt::Display>(&mut self, now: u64, what: impl FnOnce() -> T) {
-        if let Some(lines) = &mut self.lines {
-            if lines.len() == LINES {
-                lines.pop_front();
-            }
-            lines.push_back(format!("{:>9.3} {}", now as f64 / 1000.0, what()));
+        if self.detail == Detail::None {
+            return;
         }
+        if self.detail == Detail::End && self.lines.len() == LINES {
+            self.lines.pop_front();
+        }
+        let line = format!("{:>9.3} {}", now as f64 / 1000.0, what());
+        self.lines.push_back(line);
     }
 
     pub(crate) fn into_lines(self) -> Vec<String> {
-        self.lines.unwrap_or_default().into()
+        self.lines.into()
     }
 }

@@ -1,50 +1,48 @@
 //! The clock, the events and who takes them.
 
-use gantry_core::{Call, MesosEvent, TaskId, Timestamp};
+use gantry_core::{Call, FrameworkId, MesosEvent, TaskId, Timestamp};
 
 use crate::{
     Failure, Sabotage, Summary,
     agents::{Agent, Stage, Update},
+    clients::Clients,
     dice::Dice,
-    driver::Driver,
+    gantry::Gantry,
     invariants::Memory,
+    keeper::{Keeper, Request, Word},
+    link::Link,
     master::Master,
     plan::{Plan, SETTLING},
     queue::Queue,
-    trace::Trace,
+    trace::{Detail, Trace},
 };
 
 /// When worlds begin, in milliseconds since the Unix epoch.
 const BEGINNING: u64 = 1_700_000_000_000;
 
 /// More events than any sane run has; a run that exceeds it is going in circles.
-const EVENTS_MAX: u64 = 2_000_000;
+const EVENTS_MAX: u64 = 4_000_000;
 
-/// What happens next. Events that belong to a life of the scheduler, a link, a session of an agent
-/// or an attempt carry its number, and are void when it is over.
+/// What happens next. Events that belong to a life of a process, a term, a link, a connection, a
+/// session of an agent or an attempt carry its number, and are void when it is over.
 #[derive(Debug)]
 pub(crate) enum Event {
-    // The driver.
-    Start,
-    Step {
-        life: u64,
+    /// To one of the Gantrys. It has to wait while the process is frozen.
+    At {
+        gantry: usize,
+        what: Happening,
     },
-    Wake {
-        life: u64,
+    // Gantrys.
+    Start {
+        gantry: usize,
     },
-    CommitEnds {
-        life: u64,
+    Rejoined {
+        gantry: usize,
     },
-    Connect {
-        life: u64,
-    },
-    LinkSeenDown {
+    // Between a Gantry and the master.
+    Subscribe {
         link: u64,
-    },
-    // Between the driver and the master.
-    ToScheduler {
-        link: u64,
-        event: MesosEvent,
+        id: Option<FrameworkId>,
     },
     ToMaster {
         link: u64,
@@ -53,6 +51,19 @@ pub(crate) enum Event {
     LinkBreaks {
         link: u64,
     },
+    // ZooKeeper.
+    ToKeeper {
+        connection: u64,
+        sent_at: u64,
+        request: Request,
+    },
+    KeeperLoses {
+        connection: u64,
+    },
+    Expiry {
+        session: u64,
+    },
+    KeeperUp,
     // The master.
     Allocate,
     MasterUp,
@@ -105,9 +116,68 @@ pub(crate) enum Event {
         host: u64,
     },
     // People and fate.
+    Weather,
     Fault,
     Operator,
     Settle,
+}
+
+/// What happens to a Gantry.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    // The candidate for leadership.
+    Connects {
+        life: u64,
+    },
+    ConnectionSeenDown {
+        connection: u64,
+    },
+    KeeperSays {
+        connection: u64,
+        sent_at: u64,
+        word: Word,
+    },
+    Tick {
+        connection: u64,
+    },
+    LeaseEnds {
+        term: u64,
+    },
+    /// To end (SIGTERM).
+    Told,
+    // The term.
+    Step {
+        term: u64,
+    },
+    Wake {
+        term: u64,
+    },
+    CommitOverdue {
+        term: u64,
+        confirmed: u64,
+    },
+    Commits {
+        term: u64,
+    },
+    Release {
+        term: u64,
+    },
+    // The connection to the master.
+    Subscribes {
+        term: u64,
+    },
+    LinkSeenDown {
+        link: u64,
+    },
+    Hears {
+        link: u64,
+        event: MesosEvent,
+    },
+    // The clients.
+    Asked {
+        token: u64,
+        proxied: bool,
+    },
 }
 
 /// Everything there is.
@@ -120,7 +190,11 @@ pub(crate) struct World {
     pub(crate) plan: Plan,
     pub(crate) queue: Queue<Event>,
     pub(crate) trace: Trace,
-    pub(crate) driver: Driver,
+    pub(crate) gantrys: Vec<Gantry>,
+    /// Every link to the master that there ever was.
+    pub(crate) links: Vec<Link>,
+    pub(crate) keeper: Keeper,
+    pub(crate) clients: Clients,
     pub(crate) master: Master,
     pub(crate) agents: Vec<Agent>,
     pub(crate) memory: Memory,
@@ -132,16 +206,19 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(seed: u64, sabotage: Option<Sabotage>, traced: bool) -> Self {
+    pub(crate) fn new(seed: u64, sabotage: Option<Sabotage>, detail: Detail) -> Self {
         let mut dice = Dice::new(seed, 1);
         let plan = Plan::new(&mut dice);
         Self {
             seed,
             now: 0,
+            gantrys: (0..plan.gantrys).map(|_| Gantry::default()).collect(),
             plan,
             queue: Queue::new(),
-            trace: Trace::new(traced),
-            driver: Driver::default(),
+            trace: Trace::new(detail),
+            links: Vec::new(),
+            keeper: Keeper::default(),
+            clients: Clients::default(),
             master: Master::default(),
             agents: Vec::new(),
             memory: Memory::default(),
@@ -153,12 +230,16 @@ impl World {
         }
     }
 
-    pub(crate) fn run(mut self) -> Result<Summary, Box<Failure>> {
+    /// Runs to the end, or to the first broken promise; with the account that was asked for.
+    pub(crate) fn run(mut self) -> Result<(Summary, Vec<String>), Box<Failure>> {
         for host in 1..=self.plan.agents {
             self.join(host);
         }
-        self.after(0, Event::Start);
+        for gantry in 0..self.gantrys.len() {
+            self.after(gantry as u64, Event::Start { gantry });
+        }
         self.after(500, Event::Allocate);
+        self.after(self.plan.weather_every, Event::Weather);
         self.schedule_fault();
         self.schedule_operator();
         self.after(self.plan.faults_until, Event::Settle);
@@ -183,7 +264,7 @@ impl World {
         self.summary.millis = self.now;
         self.summary.fingerprint = self.trace.fingerprint();
         match self.violation {
-            None => Ok(self.summary),
+            None => Ok((self.summary, self.trace.into_lines())),
             Some(violation) => Err(Box::new(Failure {
                 seed: self.seed,
                 event: self.summary.events,
@@ -197,15 +278,26 @@ impl World {
     fn handle(&mut self, event: Event) {
         self.trace.count(self.now);
         match event {
-            Event::Start => self.start_scheduler(),
-            Event::Step { life } => self.step_due(life),
-            Event::Wake { life } => self.wake_due(life),
-            Event::CommitEnds { life } => self.commit_ends(life),
-            Event::Connect { life } => self.connect(life),
-            Event::LinkSeenDown { link } => self.link_seen_down(link),
-            Event::ToScheduler { link, event } => self.scheduler_hears(link, event),
+            Event::At { gantry, what } => {
+                let until = self.gantrys[gantry].frozen_until;
+                if until > self.now {
+                    return self.queue.put(until, Event::At { gantry, what });
+                }
+                self.happens(gantry, what);
+            }
+            Event::Start { gantry } => self.process_starts(gantry),
+            Event::Rejoined { gantry } => self.gantrys[gantry].cut_off = false,
+            Event::Subscribe { link, id } => self.master_hears_subscribe(link, id),
             Event::ToMaster { link, call } => self.master_hears(link, call),
             Event::LinkBreaks { link } => self.master_loses_link(link),
+            Event::ToKeeper {
+                connection,
+                sent_at,
+                request,
+            } => self.keeper_hears(connection, sent_at, request),
+            Event::KeeperLoses { connection } => self.keeper_loses(connection),
+            Event::Expiry { session } => self.look_at_session(session),
+            Event::KeeperUp => self.keeper_up(),
             Event::Allocate => self.allocate(),
             Event::MasterUp => self.master_up(),
             Event::AgentTimeout { agent, silence } => self.agent_timeout(agent, silence),
@@ -247,9 +339,38 @@ impl World {
             }
             Event::Heal { agent } => self.heal(agent),
             Event::Join { host } => self.join(host),
+            Event::Weather => self.weather(),
             Event::Fault => self.fault(),
             Event::Operator => self.operate(),
             Event::Settle => self.settle(),
+        }
+    }
+
+    fn happens(&mut self, gantry: usize, what: Happening) {
+        match what {
+            Happening::Connects { life } => self.candidate_connects(gantry, life),
+            Happening::ConnectionSeenDown { connection } => {
+                self.connection_seen_down(gantry, connection);
+            }
+            Happening::KeeperSays {
+                connection,
+                sent_at,
+                word,
+            } => self.keeper_says(gantry, connection, sent_at, word),
+            Happening::Tick { connection } => self.candidate_ticks(gantry, connection),
+            Happening::LeaseEnds { term } => self.lease_ends(gantry, term),
+            Happening::Told => self.drain(gantry),
+            Happening::Step { term } => self.step_due(gantry, term),
+            Happening::Wake { term } => self.wake_due(gantry, term),
+            Happening::CommitOverdue { term, confirmed } => {
+                self.commit_overdue(gantry, term, confirmed);
+            }
+            Happening::Commits { term } => self.commit_again(gantry, term),
+            Happening::Release { term } => self.release_on(gantry, term),
+            Happening::Subscribes { term } => self.gantry_subscribes(gantry, term),
+            Happening::LinkSeenDown { link } => self.link_seen_down(gantry, link),
+            Happening::Hears { link, event } => self.gantry_hears(gantry, link, event),
+            Happening::Asked { token, proxied } => self.gantry_asked(gantry, token, proxied),
         }
     }
 
@@ -259,14 +380,22 @@ impl World {
         self.queue.put(self.now + millis, event);
     }
 
-    /// The time that the scheduler is told.
-    pub(crate) fn timestamp(&self) -> Timestamp {
-        Timestamp::from_millis(BEGINNING + self.now)
+    /// Something that happens to a Gantry later.
+    pub(crate) fn soon(&mut self, millis: u64, gantry: usize, what: Happening) {
+        self.after(millis, Event::At { gantry, what });
     }
 
-    /// The world's time of a time that the scheduler told.
-    pub(crate) fn millis_of(timestamp: Timestamp) -> u64 {
-        timestamp.as_millis().saturating_sub(BEGINNING)
+    /// The time that a clock shows which is off by so much.
+    pub(crate) fn clock(&self, off: i64) -> Timestamp {
+        Timestamp::from_millis((BEGINNING + self.now).saturating_add_signed(off))
+    }
+
+    /// The world's time of a time that such a clock shows.
+    pub(crate) fn millis_of(timestamp: Timestamp, off: i64) -> u64 {
+        timestamp
+            .as_millis()
+            .saturating_add_signed(-off)
+            .saturating_sub(BEGINNING)
     }
 
     /// A short way through a network.

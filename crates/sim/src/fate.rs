@@ -1,0 +1,238 @@
+//! What goes wrong, and when it stops.
+
+use gantry_core::{Key, TaskId, TaskState};
+
+use crate::{
+    agents::{AgentTask, Stage, Standing},
+    rates::{Fault, GantryFault, KeeperFault, MesosFault},
+    types::Behaviour,
+    world::{Event, Happening, World},
+};
+
+impl World {
+    pub(crate) fn schedule_fault(&mut self) {
+        let mean = match self.plan.rates.fault_mean {
+            0 => 20_000,
+            mean => mean,
+        };
+        let delay = self.dice.around(mean);
+        self.after(delay, Event::Fault);
+    }
+
+    /// How often what goes wrong changes from time to time; now and then nothing does.
+    pub(crate) fn weather(&mut self) {
+        if self.settled {
+            return;
+        }
+        self.plan.change_weather(&mut self.dice);
+        let calm = self.plan.rates.is_calm();
+        self.note(|| format!("the weather changes, calm: {calm}"));
+        self.after(self.plan.weather_every, Event::Weather);
+    }
+
+    pub(crate) fn fault(&mut self) {
+        if self.settled {
+            return;
+        }
+        self.schedule_fault();
+        if self.plan.rates.fault_mean == 0 {
+            return;
+        }
+        let Some(fault) = self.dice.pick(&self.plan.rates.faults).copied() else {
+            return;
+        };
+        self.note(|| format!("FAULT {fault:?}"));
+        match fault {
+            Fault::Gantry(fault) => self.gantry_fault(fault),
+            Fault::Keeper(_) if self.plan.is_single() => {}
+            Fault::Keeper(fault) => self.keeper_fault(fault),
+            Fault::Mesos(fault) => self.mesos_fault(fault),
+        }
+    }
+
+    /// One of the Gantrys, more often than not the one that leads.
+    fn victim(&mut self) -> usize {
+        let any = self.dice.below(self.gantrys.len() as u64) as usize;
+        if self.dice.chance(600) {
+            self.leader().unwrap_or(any)
+        } else {
+            any
+        }
+    }
+
+    fn gantry_fault(&mut self, fault: GantryFault) {
+        let gantry = self.victim();
+        match fault {
+            GantryFault::Crash => self.crash(gantry, "by itself"),
+            GantryFault::Stop => self.soon(0, gantry, Happening::Told),
+            GantryFault::Freeze => {
+                let millis = self.dice.around(20_000);
+                self.freeze(gantry, millis);
+            }
+            GantryFault::ClockJumps => {
+                let far = if self.dice.chance(300) {
+                    3_600_000
+                } else {
+                    10_000
+                };
+                let wall = self.dice.between(0, 2 * far) as i64 - far as i64;
+                self.note(|| format!("the clock of G{gantry} is off by {wall:+} ms"));
+                self.gantrys[gantry].wall = wall;
+                self.plan.skews = true;
+            }
+            GantryFault::Disconnect => self.break_link(gantry, false),
+            GantryFault::Silence => self.break_link(gantry, true),
+        }
+    }
+
+    fn keeper_fault(&mut self, fault: KeeperFault) {
+        let gantry = self.victim();
+        match fault {
+            KeeperFault::Disconnect => self.break_connection(gantry),
+            KeeperFault::Partition if !self.gantrys[gantry].cut_off => {
+                self.gantrys[gantry].cut_off = true;
+                let delay = self.dice.around(25_000);
+                self.after(delay, Event::Rejoined { gantry });
+            }
+            KeeperFault::Partition => {}
+            KeeperFault::Away => {
+                let delay = self.dice.around(15_000);
+                self.keeper_goes_away(delay);
+            }
+        }
+    }
+
+    fn mesos_fault(&mut self, fault: MesosFault) {
+        let agent = self.dice.below(self.agents.len() as u64) as usize;
+        let present = self.agents[agent].up && !self.agents[agent].cut;
+        match fault {
+            MesosFault::MasterFailover if self.master.up => self.master_fails_over(),
+            MesosFault::Partition if present => {
+                self.agents[agent].cut = true;
+                let noticed = self.dice.chance(500);
+                self.lose(agent, noticed);
+                let delay = self.dice.around(40_000);
+                self.after(delay, Event::Heal { agent });
+            }
+            MesosFault::Reboot if present => {
+                self.machine_dies(agent);
+                let delay = self.dice.around(40_000);
+                self.after(delay, Event::Heal { agent });
+            }
+            MesosFault::Replace if present => {
+                self.machine_dies(agent);
+                self.agents[agent].retired = true;
+                self.agents[agent].tasks.clear();
+                self.replace_soon(agent);
+            }
+            MesosFault::Gone if self.master.up && self.agents[agent].standing != Standing::Gone => {
+                self.mark_gone(agent);
+            }
+            MesosFault::Forget => {
+                let mut agents = self.agents.iter_mut();
+                if let Some(agent) =
+                    agents.find(|agent| agent.standing == Standing::Unreachable && !agent.retired)
+                {
+                    agent.standing = Standing::Forgotten;
+                }
+            }
+            MesosFault::Rescind => {
+                let ids: Vec<_> = self.master.offers.keys().cloned().collect();
+                if let Some(id) = self.dice.pick(&ids).cloned() {
+                    self.rescind(&id);
+                }
+            }
+            MesosFault::TaskEnds => {
+                let tasks: Vec<_> = self.agents[agent].tasks.keys().cloned().collect();
+                if let Some(task) = self.dice.pick(&tasks).cloned() {
+                    let reason = Some("REASON_CONTAINER_LIMITATION_MEMORY");
+                    let stage = Stage::Ends(TaskState::Failed, reason);
+                    self.task_lives(agent, &task, stage);
+                }
+            }
+            MesosFault::Stranger if present => self.stranger_appears(agent),
+            _ => {}
+        }
+    }
+
+    /// A task that was launched in another life of the framework.
+    fn stranger_appears(&mut self, agent: usize) {
+        let registered = self.agents[agent].standing == Standing::Registered && self.master.up;
+        if !registered || !self.keeper.records.contains_key(&Key::Framework) {
+            return;
+        }
+        let uuid = self.dice.ids().uuid();
+        let name = if self.dice.chance(700) {
+            "stranger".to_owned()
+        } else {
+            self.plan.types[0].spec.name.in_task_ids()
+        };
+        let number = 20 + self.dice.below(3) as u32;
+        let id = TaskId::from_parts(&self.plan.settings.framework, &name, number, uuid);
+        self.note(|| format!("a STRANGER: {id}"));
+        let mut task = AgentTask::new(Behaviour::Steady, false);
+        task.excused = true;
+        self.agents[agent].tasks.insert(id.clone(), task);
+        self.master.ever_launched.insert(id.clone());
+        self.know_task(id.clone(), agent);
+        self.push_update(agent, &id, TaskState::Running, None);
+    }
+
+    fn replace_soon(&mut self, agent: usize) {
+        let host = self.agents[agent].host;
+        let delay = self.dice.around(30_000);
+        self.after(delay, Event::Join { host });
+    }
+
+    fn mark_gone(&mut self, agent: usize) {
+        if matches!(self.agents[agent].standing, Standing::Removed) {
+            return;
+        }
+        let reason = "REASON_AGENT_REMOVED_BY_OPERATOR";
+        self.drop_agent(agent, Standing::Gone, TaskState::GoneByOperator, reason);
+        let was_retired = self.agents[agent].retired;
+        if self.agents[agent].up && !self.agents[agent].cut {
+            self.shut_down(agent);
+        }
+        if !was_retired {
+            self.replace_soon(agent);
+        }
+    }
+
+    /// The faults stop, and everything that was away comes back.
+    pub(crate) fn settle(&mut self) {
+        self.note(|| "THE FAULTS ARE OVER");
+        self.settled = true;
+        self.after(1_000, Event::MasterUp);
+        self.after(500, Event::KeeperUp);
+        for gantry in 0..self.gantrys.len() {
+            self.gantrys[gantry].cut_off = false;
+            let outdated = self.gantrys[gantry].declaration != self.plan.declaration;
+            if self.gantrys[gantry].up && outdated {
+                self.crash(gantry, "to get the present declaration");
+            }
+            self.after(1_000, Event::Start { gantry });
+        }
+        for agent in 0..self.agents.len() {
+            let delay = self.dice.around(2_000);
+            self.after(delay, Event::Heal { agent });
+            self.after(delay + 1_000, Event::Register { agent });
+            let tasks: Vec<_> = self.agents[agent]
+                .tasks
+                .iter()
+                .filter(|(_, task)| task.healthy == Some(false))
+                .map(|(id, _)| id.clone())
+                .collect();
+            for task in tasks {
+                self.after(
+                    delay,
+                    Event::Life {
+                        agent,
+                        task,
+                        stage: Stage::Flips,
+                    },
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What must hold always.
+//!
+//! What concerns the scheduler's own books is proven by [`gantry_core::Scheduler::check`], a part of
+//! it in every debug build after each step. Here is what concerns the world: who may act, what must
+//! be stored, what lives.
+
+mod calls;
+mod placement;
+mod steps;
+mod truth;
+mod writes;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use gantry_core::{Command, StopReason, TaskId, WorkloadName};
+
+use crate::bundle::Bundle;
+
+/// A command is taken in the step that begins so soon after it has come.
+const STEP_SLACK: u64 = 10;
+
+/// What the world remembers in order to judge.
+#[derive(Debug, Default)]
+pub(crate) struct Memory {
+    terms: u64,
+    /// The newest epoch of which the master has executed a call.
+    acted: u64,
+    bundles: BTreeMap<TaskId, Bundle>,
+    /// When each launch was decided.
+    decided: BTreeMap<TaskId, u64>,
+    /// Since when the master has been saying that a task cannot be reached.
+    unreachable: BTreeMap<TaskId, u64>,
+    /// What was asked of a workload, and thus what its tasks may be stopped for.
+    asked: BTreeMap<String, Asked>,
+    /// What was wanted of a workload, and since when.
+    desired: BTreeMap<WorkloadName, Vec<(u64, u32)>>,
+    /// Instances of whose tasks the master once said that one is gone, and so may have two.
+    doubted: BTreeSet<(String, u32)>,
+    /// Tasks that were to be replaced or stopped.
+    to_go: BTreeSet<TaskId>,
+    /// Tasks that were decided to be stopped.
+    stopped: BTreeSet<TaskId>,
+    /// Unknown tasks that an operator wants stopped.
+    kill_unknown: BTreeSet<TaskId>,
+    /// Tasks whose end was acknowledged.
+    ended: BTreeSet<TaskId>,
+}
+
+/// When it was asked for last.
+#[derive(Debug, Default)]
+struct Asked {
+    fewer: Option<u64>,
+    kill: Option<u64>,
+    restart: Option<u64>,
+}
+
+impl Memory {
+    /// A number for a new term.
+    pub(crate) fn begin_term(&mut self) -> u64 {
+        self.terms += 1;
+        self.terms
+    }
+
+    pub(crate) fn launched(&mut self, task: &TaskId, bundle: &Bundle) {
+        self.bundles.insert(task.clone(), bundle.clone());
+    }
+
+    pub(crate) fn bundle_of(&self, task: &TaskId) -> Bundle {
+        self.bundles.get(task).cloned().unwrap_or_default()
+    }
+
+    fn asked(&mut self, name: &WorkloadName) -> &mut Asked {
+        self.asked.entry(name.in_task_ids()).or_default()
+    }
+
+    /// The declaration or an operator may have asked for fewer.
+    pub(crate) fn lowered(&mut self, name: &WorkloadName, now: u64) {
+        self.asked(name).fewer = Some(now);
+    }
+
+    /// A leader may declare anything else than the one before it: fewer instances, or other tasks.
+    pub(crate) fn declared_anew(&mut self, name: &WorkloadName, now: u64) {
+        let asked = self.asked(name);
+        asked.fewer = Some(now);
+        asked.restart = Some(now);
+    }
+
+    /// An update is rolled back.
+    fn moved_back(&mut self, name: &WorkloadName, now: u64) {
+        self.asked(name).restart = Some(now);
+    }
+
+    /// The master says that a task has ended or cannot be reached.
+    pub(crate) fn doubted(&mut self, task: &TaskId, framework: &str) {
+        if let Some(parts) = task.parts(framework) {
+            self.doubted
+                .insert((parts.workload.to_owned(), parts.number));
+        }
+    }
+
+    /// The master says whether a task can be reached.
+    pub(crate) fn reached(&mut self, task: &TaskId, reachable: bool, now: u64) {
+        if reachable {
+            self.unreachable.remove(task);
+        } else {
+            self.unreachable.entry(task.clone()).or_insert(now);
+        }
+    }
+
+    /// A leader is asked for something.
+    pub(crate) fn commanded(
+        &mut self,
+        command: &Command,
+        all: &[WorkloadName],
+        framework: &str,
+        now: u64,
+    ) {
+        match command {
+            Command::Scale { workload, .. } => self.asked(workload).fewer = Some(now),
+            Command::Restart { task } => {
+                if let Some(parts) = task.parts(framework) {
+                    self.asked
+                        .entry(parts.workload.to_owned())
+                        .or_default()
+                        .restart = Some(now);
+                }
+            }
+            Command::RollingRestart { workload } => {
+                for name in workload.as_ref().map_or(all, std::slice::from_ref) {
+                    self.asked(name).restart = Some(now);
+                }
+            }
+            Command::KillAll { workload } => {
+                for name in workload.as_ref().map_or(all, std::slice::from_ref) {
+                    self.asked(name).kill = Some(now);
+                }
+            }
+            Command::ResumeDeployment(_)
+            | Command::AbortDeployment(_)
+            | Command::RollbackDeployment(_) => {
+                // Other revisions than before are launched, and what runs may be moved.
+                for name in all {
+                    self.asked(name).restart = Some(now);
+                }
+            }
+            Command::KillUnknown { task } => {
+                self.kill_unknown.insert(task.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether it was ever stored that a task is to be replaced or stopped.
+    pub(crate) fn was_to_go(&self, task: &TaskId) -> bool {
+        self.to_go.contains(task)
+    }
+
+    /// What was wanted of a workload at any time since.
+    pub(crate) fn desired_since(
+        &self,
+        name: &WorkloadName,
+        since: u64,
+    ) -> impl Iterator<Item = u32> {
+        let log = self.desired.get(name).map_or(&[][..], Vec::as_slice);
+        let first = log.partition_point(|(at, _)| *at <= since);
+        log[first.saturating_sub(1)..]
+            .iter()
+            .map(|(_, desired)| *desired)
+    }
+
+    /// Whether something that happened explains that a task is stopped.
+    fn explains(
+        &self,
+        task: &TaskId,
+        workload: &WorkloadName,
+        number: u32,
+        reason: StopReason,
+    ) -> bool {
+        let name = workload.in_task_ids();
+        let launched = self.decided.get(task).copied().unwrap_or(0);
+        let asked = self.asked.get(&name);
+        let since_launch = |at: Option<u64>| at.is_some_and(|at| launched <= at + STEP_SLACK);
+        match reason {
+            StopReason::Retired => asked.is_some_and(|asked| since_launch(asked.fewer)),
+            StopReason::Killed => asked.is_some_and(|asked| since_launch(asked.kill)),
+            StopReason::Restarted => asked.is_some_and(|asked| since_launch(asked.restart)),
+            StopReason::ReplacementFailed => asked.is_some_and(|asked| asked.restart.is_some()),
+            StopReason::Surplus => self.doubted.contains(&(name, number)),
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! After each step: what the scheduler decided, held against its own view.
+
+use gantry_core::{
+    Call, Effects, Goal, Key, Launch, Record, Scheduler, StopReason, Task, TaskState, View,
+    Workload, Write,
+};
+
+use crate::world::World;
+
+/// How much longer than allowed an offer may be held: the scheduler looks at held offers a few
+/// times a second.
+const HOLD_SLACK: u64 = 1_000;
+
+impl World {
+    pub(crate) fn check_step(&mut self, gantry: usize, effects: &Effects) {
+        let Some(term) = &self.gantrys[gantry].term else {
+            return;
+        };
+        let scheduler = &term.scheduler;
+        if let Err(violation) = scheduler.check() {
+            return self.violate(format!("the scheduler's own check: {violation}"));
+        }
+        let allowed = self.plan.settings.hold_max.as_millis() as u64 + HOLD_SLACK;
+        let hoarded = term
+            .held
+            .iter()
+            .find(|(_, since)| self.now > *since + allowed)
+            .map(|(id, _)| id.clone());
+        if let Some(id) = hoarded {
+            return self.violate(format!("{id} is neither used nor declined"));
+        }
+        if let Err(violation) = self.check_stops(scheduler, effects) {
+            return self.violate(violation);
+        }
+        let launches: Vec<&Launch> = effects
+            .calls
+            .iter()
+            .filter_map(|call| match call {
+                Call::Accept { launches, .. } => Some(launches),
+                _ => None,
+            })
+            .flatten()
+            .collect();
+        let kills = effects
+            .calls
+            .iter()
+            .any(|call| matches!(call, Call::Kill { .. }));
+        if launches.is_empty() && !kills {
+            return;
+        }
+        let view = scheduler.view();
+        let decided = launches
+            .iter()
+            .map(|launch| (launch.task.clone(), self.now));
+        let decided: Vec<_> = decided.collect();
+        let checked = self
+            .check_launches(&view, &launches)
+            .and_then(|()| self.check_unknown_kills(&view, effects));
+        if let Err(violation) = checked {
+            self.violate(violation);
+        }
+        self.memory.decided.extend(decided);
+        self.check_truth();
+    }
+
+    /// A copy is stopped in favour of another only when Mesos has said that the other one is there.
+    fn check_stops(&self, scheduler: &Scheduler, effects: &Effects) -> Result<(), String> {
+        let stopped: Vec<_> = effects
+            .writes
+            .iter()
+            .filter_map(|write| match write {
+                Write::Put(Record::Task(task)) => Some(task),
+                _ => None,
+            })
+            .filter(|task| {
+                let in_favour = matches!(
+                    task.goal,
+                    Goal::Stop {
+                        reason: StopReason::Surplus | StopReason::ReplacementFailed,
+                        ..
+                    }
+                );
+                in_favour && !self.memory.stopped.contains(&task.id)
+            })
+            .collect();
+        if stopped.is_empty() {
+            return Ok(());
+        }
+        let view = scheduler.view();
+        for task in stopped {
+            let others = view
+                .workload(task.workload.as_str())
+                .and_then(|workload| workload.instances.get(task.number))
+                .into_iter()
+                .flat_map(|instance| &instance.tasks);
+            let certain = others
+                .filter(|other| other.uuid != task.uuid)
+                // A deployment may take its turn right after.
+                .filter(|other| match other.goal {
+                    Goal::Stop { since, .. } => since == view.at,
+                    _ => true,
+                })
+                .any(|other| {
+                    other.heard_in == view.framework.subscription
+                        && other.state != TaskState::Unreachable
+                });
+            // What is wanted no more at all needs no other.
+            let wanted = view
+                .workload(task.workload.as_str())
+                .and_then(|workload| workload.instances.get(task.number))
+                .is_some_and(|instance| instance.wanted);
+            // The other one may have ended a moment after the decision.
+            let ended_now = effects.writes.iter().any(|write| match write {
+                Write::Delete(Key::Task(id)) => {
+                    let framework = &self.plan.settings.framework;
+                    match (id.parts(framework), task.id.parts(framework)) {
+                        (Some(other), Some(own)) => {
+                            (other.workload, other.number) == (own.workload, own.number)
+                        }
+                        _ => false,
+                    }
+                }
+                _ => false,
+            });
+            if wanted && !certain && !ended_now {
+                return Err(format!(
+                    "{} is stopped ({:?}) in favour of nothing certain",
+                    task.id, task.goal
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Unknown tasks are killed only when every known one has answered, and some time has passed.
+    fn check_unknown_kills(&self, view: &View, effects: &Effects) -> Result<(), String> {
+        let Some(wait) = self.plan.settings.kill_unknown else {
+            return Ok(());
+        };
+        let early = view.framework.unconfirmed > 0 || view.at.since(view.framework.since) < wait;
+        for call in &effects.calls {
+            if let Call::Kill { task, .. } = call
+                && early
+                && view.unknown_tasks.contains_key(task)
+                && !self.memory.kill_unknown.contains(task)
+                && !self.memory.stopped.contains(task)
+            {
+                return Err(format!("{task} is killed as unknown too early"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_launches(&self, view: &View, launches: &[&Launch]) -> Result<(), String> {
+        for launch in launches {
+            let workload = view
+                .workloads
+                .iter()
+                .find(|workload| *workload.task_name == *launch.workload)
+                .ok_or_else(|| format!("{} is launched for no workload", launch.task))?;
+            self.check_placement(workload, launch)
+                .map_err(|rule| format!("{} on {}: {rule}", launch.task, launch.agent.id))?;
+            self.check_vacancy(view, workload, launch)?;
+            let starting = view
+                .workloads
+                .iter()
+                .flat_map(|workload| workload.tasks())
+                .filter(|(_, task)| task.agent.id == launch.agent.id && task.state.is_starting())
+                .count();
+            let limit = self.plan.settings.starting_per_agent_max as usize;
+            if starting > limit {
+                return Err(format!(
+                    "{starting} tasks start on {}, and not {limit}",
+                    launch.agent.id
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A task is given up only when the master has called it unreachable for long enough, whatever
+    /// clocks said.
+    fn check_patience(&self, workload: &Workload, number: u32, task: &Task) -> Result<(), String> {
+        let patience = self.plan.settings.unreachable_after.as_millis() as u64;
+        let id = workload.task_id(&self.plan.settings.framework, number, task);
+        match self.memory.unreachable.get(&id) {
+            Some(since) if self.now - since < patience => Err(format!(
+                "{id} is given up after {} ms of {patience}",
+                self.now - since
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// An instance is filled when it is empty, when its task is being replaced, or when that task
+    /// has been unreachable for long enough.
+    fn check_vacancy(
+        &self,
+        view: &View,
+        workload: &Workload,
+        launch: &Launch,
+    ) -> Result<(), String> {
+        let patience = self.plan.settings.unreachable_after;
+        let parts = launch.task.parts(&self.plan.settings.framework);
+        let Some(parts) = parts else {
+            return Err(format!("{} has a malformed id", launch.task));
+        };
+        let instance = workload.instances.get(parts.number);
+        let earliest = instance.and_then(|instance| instance.not_before);
+        if earliest.is_some_and(|earliest| view.at < earliest) {
+            return Err(format!("{} is launched in its back-off", launch.task));
+        }
+        let others = instance
+            .into_iter()
+            .flat_map(|instance| &instance.tasks)
+            .filter(|task| task.uuid != parts.uuid);
+        for task in others {
+            let given_up =
+                task.state == TaskState::Unreachable && view.at.since(task.changed_at) >= patience;
+            if given_up {
+                self.check_patience(workload, parts.number, task)?;
+            }
+            if !given_up && !matches!(task.goal, Goal::Replace { .. }) {
+                return Err(format!(
+                    "{} is launched beside {}, which is {:?} and {:?}",
+                    launch.task, task.uuid, task.state, task.goal
+                ));
+            }
+        }
+        Ok(())
+    }
+}

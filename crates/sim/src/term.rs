@@ -1,0 +1,301 @@
+//! A Gantry while it leads: the scheduler, its steps, and their effects.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use gantry_core::{Call, Effects, Input, MesosEvent, OfferId, Record, Scheduler, Timestamp};
+
+use crate::{
+    Sabotage,
+    committer::{Pending, Released},
+    world::{Happening, World},
+};
+
+/// From winning the campaign until the lease is lost or given up.
+#[derive(Debug)]
+pub(crate) struct Term {
+    /// Counts the terms of all Gantrys.
+    pub(crate) number: u64,
+    pub(crate) epoch: u64,
+    pub(crate) scheduler: Scheduler,
+    /// How far its clock is off: what the wall clock showed at the beginning, and the time since.
+    pub(crate) off: i64,
+    /// It takes no more inputs, and resigns when all is committed.
+    pub(crate) draining: bool,
+    inbox: Vec<Input>,
+    step_due: bool,
+    wake_at: Option<u64>,
+    /// Effects that no commit has taken up yet.
+    pub(crate) waiting: VecDeque<Pending>,
+    /// Effects of the commit under way.
+    pub(crate) committing: Vec<Pending>,
+    /// Effects that may leave.
+    pub(crate) released: VecDeque<Released>,
+    /// Writes that were handed to the store, and those that it has confirmed.
+    pub(crate) issued: u64,
+    pub(crate) confirmed: u64,
+    /// The connection to the master as the driver believes it to be.
+    pub(crate) link: Option<u64>,
+    /// What leaves on this link goes nowhere; the driver does not know yet.
+    pub(crate) broken: Option<u64>,
+    /// When the last call arrives: calls do not overtake one another.
+    pub(crate) arrives_at: u64,
+    /// Offers that the scheduler has and since when.
+    pub(crate) held: BTreeMap<OfferId, u64>,
+}
+
+impl World {
+    pub(crate) fn is_term(&self, gantry: usize, number: u64) -> bool {
+        self.gantrys[gantry]
+            .term
+            .as_ref()
+            .is_some_and(|term| term.number == number)
+    }
+
+    pub(crate) fn start_term(&mut self, gantry: usize, epoch: u64, records: Vec<Record>) {
+        let stored = records.len();
+        let off = self.clock_for(gantry, &records);
+        let services = self.gantrys[gantry].declares.clone();
+        let mut settings = self.plan.settings.clone();
+        self.sabotage_settings(&mut settings);
+        let (scheduler, effects) = Scheduler::start(
+            self.clock(off),
+            settings,
+            self.dice.ids(),
+            services,
+            records,
+        );
+        let number = self.memory.begin_term();
+        if self.gantrys[gantry].declaration != self.plan.led {
+            // Another environment than that of the last leader.
+            self.plan.led = self.gantrys[gantry].declaration;
+            for plan in &self.plan.types {
+                self.memory.declared_anew(&plan.spec.name, self.now);
+            }
+        }
+        self.note(|| {
+            format!("G{gantry} LEADS in epoch {epoch} with {stored} records, clock {off:+} ms")
+        });
+        self.gantrys[gantry].term = Some(Term {
+            number,
+            epoch,
+            scheduler,
+            off,
+            draining: false,
+            inbox: Vec::new(),
+            step_due: false,
+            wake_at: None,
+            waiting: VecDeque::new(),
+            committing: Vec::new(),
+            released: VecDeque::new(),
+            issued: 0,
+            confirmed: 0,
+            link: None,
+            broken: None,
+            arrives_at: 0,
+            held: BTreeMap::new(),
+        });
+        self.watch_lease(gantry, number);
+        self.take_effects(gantry, effects);
+        let delay = self.dice.around(300);
+        self.soon(delay, gantry, Happening::Subscribes { term: number });
+    }
+
+    /// How far the clock of a term is off that begins now: what is stored is never of the future,
+    /// so that no time goes back when the leader changes.
+    fn clock_for(&self, gantry: usize, records: &[Record]) -> i64 {
+        let wall = self.gantrys[gantry].wall;
+        let ahead = records
+            .iter()
+            .map(newest)
+            .max()
+            .unwrap_or(Timestamp::ZERO)
+            .since(self.clock(wall));
+        wall + i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Stops acting at once, but the process lives on as a stand-by.
+    pub(crate) fn end_term(&mut self, gantry: usize, why: &str) {
+        if self.gantrys[gantry].term.is_some() {
+            self.note(|| format!("G{gantry} leads no more: {why}"));
+            self.summary.depositions += 1;
+            self.drop_term(gantry);
+        }
+    }
+
+    pub(crate) fn drop_term(&mut self, gantry: usize) {
+        if let Some(link) = self.gantrys[gantry]
+            .term
+            .as_ref()
+            .and_then(|term| term.link)
+        {
+            self.break_link_at_master(gantry, link, 200);
+        }
+        self.gantrys[gantry].term = None;
+    }
+
+    /// SIGTERM: what was begun is committed, then the next may lead.
+    pub(crate) fn drain(&mut self, gantry: usize) {
+        let Some(term) = self.gantrys[gantry].term.as_mut() else {
+            return self.crash(gantry, "when told to");
+        };
+        term.draining = true;
+        self.begin_commit(gantry);
+    }
+
+    // === Steps ===
+
+    pub(crate) fn hear(&mut self, gantry: usize, input: Input) {
+        let Some(term) = self.gantrys[gantry].term.as_mut() else {
+            return;
+        };
+        if term.draining {
+            return;
+        }
+        term.inbox.push(input);
+        if !term.step_due {
+            term.step_due = true;
+            let term = term.number;
+            let delay = self.dice.below(4);
+            self.soon(delay, gantry, Happening::Step { term });
+        }
+    }
+
+    pub(crate) fn step_due(&mut self, gantry: usize, number: u64) {
+        if self.is_term(gantry, number) {
+            self.step(gantry);
+        }
+    }
+
+    pub(crate) fn wake_due(&mut self, gantry: usize, number: u64) {
+        let Some(term) = self.gantrys[gantry].term.as_mut() else {
+            return;
+        };
+        if term.number == number && term.wake_at.is_some_and(|at| at <= self.now) {
+            term.wake_at = None;
+            self.step(gantry);
+        }
+    }
+
+    fn step(&mut self, gantry: usize) {
+        let true_time = self.now;
+        let Some(term) = self.gantrys[gantry].term.as_ref() else {
+            return;
+        };
+        let now = self.clock(term.off);
+        let Some(term) = self.gantrys[gantry].term.as_mut() else {
+            return;
+        };
+        if term.draining {
+            return;
+        }
+        term.step_due = false;
+        let inputs = std::mem::take(&mut term.inbox);
+        for input in &inputs {
+            if let Input::Mesos(MesosEvent::Offers(offers)) = input {
+                // The scheduler hears of them only now.
+                for offer in offers {
+                    if let Some(since) = term.held.get_mut(&offer.id) {
+                        *since = true_time;
+                    }
+                }
+            } else {
+                self.trace
+                    .line(true_time, || format!("  G{gantry} <- {input:?}"));
+            }
+        }
+        let asked: Vec<_> = inputs
+            .iter()
+            .filter_map(|input| match input {
+                Input::Command { token, .. } => Some(*token),
+                Input::Mesos(_) => None,
+            })
+            .collect();
+        let returned = self.sabotaged_kills(&inputs);
+        let Some(term) = self.gantrys[gantry].term.as_mut() else {
+            return;
+        };
+        let mut effects = term.scheduler.step(now, inputs);
+        effects.calls.extend(returned);
+        self.summary.steps += 1;
+        let answered: Vec<_> = effects.replies.iter().map(|(token, _)| *token).collect();
+        if answered != asked {
+            self.violate(format!("asked by {asked:?}, but {answered:?} are answered"));
+        }
+        self.take_effects(gantry, effects);
+    }
+
+    fn take_effects(&mut self, gantry: usize, mut effects: Effects) {
+        self.sabotage_effects(gantry, &mut effects);
+        self.answer_offers(gantry, &effects);
+        self.check_step(gantry, &effects);
+        let Some(term) = self.gantrys[gantry].term.as_mut() else {
+            return;
+        };
+        let off = term.off;
+        let wake_at = effects.wake_at.map(|at| Self::millis_of(at, off));
+        if let Some(at) = wake_at
+            && self.sabotage != Some(Sabotage::Oversleep)
+        {
+            let at = at.max(self.now + 1);
+            if term.wake_at.is_none_or(|earlier| at < earlier) {
+                term.wake_at = Some(at);
+                let term = term.number;
+                let delay = at - self.now;
+                self.soon(delay, gantry, Happening::Wake { term });
+            }
+        }
+        let nothing =
+            effects.writes.is_empty() && effects.calls.is_empty() && effects.replies.is_empty();
+        if nothing {
+            return;
+        }
+        if let Some(term) = self.gantrys[gantry].term.as_mut() {
+            let link = term.link;
+            term.waiting.push_back(Pending {
+                writes: effects.writes,
+                calls: effects.calls,
+                replies: effects.replies,
+                link,
+            });
+            self.begin_commit(gantry);
+        }
+    }
+
+    /// Every offer is answered once, and only while it is there.
+    fn answer_offers(&mut self, gantry: usize, effects: &Effects) {
+        let mut void = Vec::new();
+        let Some(term) = self.gantrys[gantry].term.as_mut() else {
+            return;
+        };
+        for call in &effects.calls {
+            let offers = match call {
+                Call::Accept { offer, .. } => std::slice::from_ref(offer),
+                Call::Decline { offers, .. } => offers,
+                _ => continue,
+            };
+            for offer in offers {
+                if term.held.remove(offer).is_none() {
+                    void.push(offer.clone());
+                }
+            }
+        }
+        if let Some(offer) = void.first() {
+            self.violate(format!("{offer} is answered, which is void"));
+        }
+    }
+}
+
+/// The latest moment that a record speaks of as past.
+fn newest(record: &Record) -> Timestamp {
+    match record {
+        Record::Framework(record) => record.registered_at,
+        Record::Revision(record) => record.created_at,
+        Record::Task(record) => record
+            .launched_at
+            .max(record.running_at.unwrap_or(Timestamp::ZERO)),
+        Record::Deployment(record) => record.started_at,
+        Record::Audit(record) => record.at,
+        Record::Brake(record) => record.since,
+        Record::Workload(_) | Record::Instance(_) => Timestamp::ZERO,
+    }
+}
