@@ -28,6 +28,15 @@ pub(crate) async fn json<T: DeserializeOwned>(
     object(&read(payload, state.settings().body_max).await?)
 }
 
+/// Like [`json`], for what has a limit of its own; the larger of the two holds.
+pub(crate) async fn large_json<T: DeserializeOwned>(
+    state: &AppState,
+    payload: web::Payload,
+    body_max: usize,
+) -> Result<T, ApiError> {
+    object(&read(payload, state.settings().body_max.max(body_max)).await?)
+}
+
 /// Like [`json`], with the default for an empty body.
 pub(crate) async fn json_or_default<T: DeserializeOwned + Default>(
     state: &AppState,

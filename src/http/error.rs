@@ -17,6 +17,7 @@ use crate::runtime::CommandError;
 pub(crate) enum Code {
     BadRequest,
     CrossSite,
+    Forbidden,
     NotFound,
     UnknownWorkload,
     UnknownTask,
@@ -41,7 +42,7 @@ impl Code {
     const fn status(self) -> StatusCode {
         match self {
             Self::BadRequest | Self::TooManyInstances => StatusCode::BAD_REQUEST,
-            Self::CrossSite => StatusCode::FORBIDDEN,
+            Self::CrossSite | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound
             | Self::UnknownWorkload
             | Self::UnknownTask

@@ -20,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use fields::{FieldChange, Shown};
 pub use wire::Declaration;
+pub(crate) use wire::sealed_records;
 
 /// With more records, the start does not tell its plan: working it out takes as much memory again
 /// as the scheduler itself, some 1 kB a task.

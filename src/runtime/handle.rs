@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -10,6 +10,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use gantry_core::{Actor, Answer, Command, Refusal, ReplyToken, View};
+use gantry_store::{Loaded, Store};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -25,6 +26,9 @@ pub const COMMANDS_MAX: usize = 1_024;
 
 /// How long a command may take, storing its effect included.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long reading the whole store may take.
+const READ_WITHIN: Duration = Duration::from_secs(120);
 
 /// The way into the runtime: commands go in, views and events come out. Cheap to clone.
 #[derive(Clone)]
@@ -64,6 +68,23 @@ impl Handle {
         match tokio::time::timeout(ANSWER_WITHIN, answer).await {
             Ok(Ok(answer)) => answer.map_err(CommandError::Refused),
             Ok(Err(_)) => Err(CommandError::stopping()),
+            Err(_) => Err(CommandError::TimedOut),
+        }
+    }
+
+    /// All that is stored, as the store of this term reads it. Takes a second for some 100,000
+    /// tasks.
+    ///
+    /// # Errors
+    /// [`CommandError::Unavailable`] when it cannot be read, or Gantry is stopping.
+    pub async fn stored(&self) -> Result<Loaded, CommandError> {
+        let store = self.shared.store();
+        let store = store.ok_or_else(CommandError::stopping)?;
+        match tokio::time::timeout(READ_WITHIN, store.load()).await {
+            Ok(Ok(loaded)) => Ok(loaded),
+            Ok(Err(error)) => Err(CommandError::Unavailable {
+                reason: error.to_string(),
+            }),
             Err(_) => Err(CommandError::TimedOut),
         }
     }
@@ -130,7 +151,21 @@ pub(crate) struct Shared {
     pub(crate) events: Arc<EventLog>,
     pub(crate) connection: Connection,
     pub(crate) metrics: Metrics,
+    // Held by those who write it: what is kept here must not outlive the term.
+    store: Mutex<Option<Weak<dyn Store>>>,
     tokens: AtomicU64,
+}
+
+impl Shared {
+    /// From now on [`Handle::stored`] reads this store, as long as somebody else holds it.
+    pub(crate) fn set_store(&self, store: &Arc<dyn Store>) {
+        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(store));
+    }
+
+    fn store(&self) -> Option<Arc<dyn Store>> {
+        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
+        store.as_ref()?.upgrade()
+    }
 }
 
 /// A handle on `view` and the loop's end of it: what is shared, and the commands as they come.
@@ -140,6 +175,7 @@ pub(crate) fn channel(view: View) -> (Handle, Arc<Shared>, mpsc::Receiver<Reques
         events: EventLog::new(view.at),
         connection: Connection::new(view.at),
         metrics: Metrics::default(),
+        store: Mutex::new(None),
         tokens: AtomicU64::new(1),
         view: ArcSwap::from_pointee(view),
     });

@@ -184,6 +184,7 @@ impl Loops {
         let ids = IdGenerator::new(seed());
         let (scheduler, first) = Scheduler::start(clock.now(), settings, ids, services, records);
         let (handle, shared, requests) = handle::channel(scheduler.view());
+        shared.set_store(&store);
         let (heard, heard_by_driver) = mpsc::channel(master::HEARD_MAX);
         let (steps, steps_by_committer) = mpsc::channel(UNCOMMITTED_STEPS_MAX);
         let (calls_of_committer, calls) = mpsc::channel(master::CALLS_MAX);

@@ -5,8 +5,10 @@ use std::{
     fs,
     path::Path,
     process::{Command, Output},
+    time::Duration,
 };
 
+use gantry_testbed::Ensemble;
 use serde_json::Value;
 
 use crate::support::{Api, Local, Program, serve, until, variables};
@@ -117,10 +119,6 @@ async fn a_plan_tells_what_a_start_would_change_and_changes_nothing() {
     let open = gantry(directory, &first, &["plan"]).await;
     assert_eq!(open.code, 255, "{}", open.all);
     assert!(open.all.contains("ask it with --url"), "{}", open.all);
-    stop(program).await;
-
-    let same = gantry(directory, &first, &["plan"]).await;
-    assert_eq!((same.code, same.out.as_str()), (0, "test: 2 as before\n"));
     let changes = [
         ("TASK0_CMD", "sleep 99999"),
         ("TASK0_SECRET_ENV", r#"{"TOKEN":"opened"}"#),
@@ -128,6 +126,27 @@ async fn a_plan_tells_what_a_start_would_change_and_changes_nothing() {
         ("TASK1_NAME", "cron"),
     ];
     let changed = with(&first, &changes);
+
+    // A Gantry that runs says the same as the store does when it is stopped.
+    let asked = async |variables: &Variables| {
+        gantry(directory, variables, &["plan", "--url", &api.base]).await
+    };
+    let same = asked(&first).await;
+    assert_eq!((same.code, same.out.as_str()), (0, "test: 2 as before\n"));
+    let of_leader = asked(&changed).await;
+    assert_eq!(of_leader.code, 1, "{}", of_leader.all);
+    let other = asked(&with(&first, &[("FRAMEWORK_NAME", "other")])).await;
+    assert!(other.code == 255 && other.all.contains("is of the framework 'other'"));
+    stop(program).await;
+    let gone = asked(&first).await;
+    assert!(
+        gone.code == 255 && gone.all.contains("does not answer"),
+        "{}",
+        gone.all
+    );
+
+    let same = gantry(directory, &first, &["plan"]).await;
+    assert_eq!((same.code, same.out.as_str()), (0, "test: 2 as before\n"));
     let plan = gantry(directory, &changed, &["plan"]).await;
     let expected = r#"test: 1 new, 1 changed, 1 removed
 ~ web
@@ -148,6 +167,7 @@ async fn a_plan_tells_what_a_start_would_change_and_changes_nothing() {
 "#;
     assert_eq!(plan.code, 1, "{}", plan.all);
     assert_eq!(plan.out, expected, "\n{}", plan.out);
+    assert_eq!(of_leader.out, expected);
     let json = gantry(directory, &changed, &["plan", "-o", "json"]).await;
     let report: Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(report["changes"], true);
@@ -175,9 +195,26 @@ async fn a_backup_comes_back_as_it_was() {
     })
     .await;
 
-    // Not while a Gantry has the store.
-    let open = gantry(directory, &first, &["backup", "early.json"]).await;
-    assert!(open.code == 1 && !directory.join("early.json").exists());
+    // While a Gantry has the store it is asked, from the same machine and not for another.
+    let open = gantry(directory, &first, &["backup", "open.json"]).await;
+    assert!(open.code == 1 && !directory.join("open.json").exists());
+    let live = gantry(
+        directory,
+        &first,
+        &["backup", "--url", &api.base, "live.json"],
+    )
+    .await;
+    assert_eq!(live.code, 0, "{}", live.all);
+    let request = reqwest::Client::new().get(format!("{}/api/v2/backup", api.base));
+    for (header, value) in [
+        ("X-Forwarded-For", "10.0.0.1"),
+        ("Host", "evil.example"),
+        ("Referer", "http://evil.example/"),
+    ] {
+        let request = request.try_clone().unwrap().header(header, value);
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), 403, "{header}");
+    }
     stop(program).await;
     let taken = gantry(directory, &first, &["backup", "a.json"]).await;
     assert_eq!(taken.code, 0, "{}", taken.all);
@@ -190,6 +227,7 @@ async fn a_backup_comes_back_as_it_was() {
     );
     let a = directory.join("a.json");
     let kept = records(&a);
+    assert_eq!(records(&directory.join("live.json")), kept);
     let on_stdout = gantry(directory, &first, &["backup"]).await;
     let on_stdout: Value = serde_json::from_str(&on_stdout.out).unwrap();
     assert_eq!(on_stdout["records"], kept);
@@ -324,4 +362,89 @@ async fn uninstall_ends_every_task_and_leaves_nothing() {
         done.out
     );
     assert!(!store.exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_moves_to_zookeeper_and_is_removed_from_it() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path();
+    let local = Local::start(directory, &["--agents", "2"]).await;
+    let first = declared(&local.master, directory);
+    let (program, api) = serve(directory, &first, &[]).await;
+    runs(&api, &ALL).await;
+    stop(program).await;
+    let backup = gantry(directory, &first, &["backup", "a.json"]).await;
+    assert_eq!(backup.code, 0, "{}", backup.all);
+    let kept = records(&directory.join("a.json"));
+
+    let servers = format!("zk://me:sesame@{}/below", ensemble.connect_string());
+    let moved = with(&first, &[("STORE", ""), ("ZK_URL", &servers)]);
+    let plan = gantry(directory, &moved, &["plan"]).await;
+    assert!(
+        plan.code == 1 && plan.out.starts_with("test: 2 new\n"),
+        "{}",
+        plan.all
+    );
+    let restored = gantry(directory, &moved, &["restore", "a.json"]).await;
+    assert_eq!(restored.code, 0, "{}", restored.all);
+    assert!(
+        restored.out.contains("/below/dcos-service-test holds"),
+        "{}",
+        restored.out
+    );
+    let plan = gantry(directory, &moved, &["plan"]).await;
+    assert_eq!((plan.code, plan.out.as_str()), (0, "test: 2 as before\n"));
+    gantry(directory, &moved, &["backup", "b.json"]).await;
+    assert_eq!(records(&directory.join("b.json")), kept);
+    let again = gantry(directory, &moved, &["restore", "a.json"]).await;
+    assert!(
+        again.code == 1 && again.all.contains("it is not empty"),
+        "{}",
+        again.all
+    );
+
+    // While another leads, it can be looked at and not touched.
+    let other = gantry_store::ZooKeeper::connect(gantry_store::ZooKeeperConfig {
+        hosts: ensemble.hosts(),
+        chroot: Some("/below".to_owned()),
+        root: "/dcos-service-test".to_owned(),
+        auth: Some("me:sesame".to_owned().into()),
+        tls: None,
+        session_timeout: Duration::from_secs(10),
+        member: gantry_store::Member {
+            id: "other".to_owned(),
+            host: "other.host".to_owned(),
+            url: None,
+        },
+    });
+    let leading = other.campaign().await.unwrap();
+    let hurried = with(&moved, &[("ZK_SESSION_TIMEOUT", "4s")]);
+    let (restore, uninstall) = tokio::join!(
+        gantry(directory, &hurried, &["restore", "--replace", "a.json"]),
+        gantry(directory, &hurried, &["uninstall", "--confirm", "test"]),
+    );
+    for done in [restore, uninstall] {
+        assert!(
+            done.code == 1 && done.all.contains("the Gantry on other.host leads"),
+            "{}",
+            done.all
+        );
+    }
+    let looked = gantry(directory, &moved, &["backup", "c.json"]).await;
+    assert_eq!(looked.code, 0, "{}", looked.all);
+    assert_eq!(records(&directory.join("c.json")), kept);
+    leading.resign().await;
+    drop((leading, other));
+
+    let done = gantry(directory, &moved, &["uninstall", "--confirm", "test"]).await;
+    assert_eq!(done.code, 0, "{}", done.all);
+    until("the end of every task", async || {
+        local.live().await.is_empty().then_some(())
+    })
+    .await;
+    let plan = gantry(directory, &moved, &["plan"]).await;
+    assert!(plan.out.starts_with("test: 2 new\n"), "{}", plan.all);
 }

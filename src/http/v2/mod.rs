@@ -7,6 +7,7 @@ mod agents;
 mod deployments;
 mod explain;
 mod overview;
+mod stored;
 mod tasks;
 mod template;
 mod workloads;
@@ -56,6 +57,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         "/deployments/{id}/{action}",
         web::post().to(deployments::act),
     );
+    route("/plan", web::post().to(stored::plan));
+    route("/backup", read().to(stored::backup));
     route("/audit", read().to(deployments::audit));
     route("/agents", read().to(agents::list));
     route("/events", web::get().to(events::get));
