@@ -1,14 +1,12 @@
 //! Launches end to end: `gantry serve` with durable intents against a simulated cluster, both
-//! real processes, through the real HTTP API.
+//! real processes, through the real HTTP API; on the embedded store and on ZooKeeper, one after
+//! the other.
 
-use std::{
-    process::Command,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::{http, process};
+use super::{http, process, store::Place};
 
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let number = |position: usize, default: usize| {
@@ -17,45 +15,32 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             .and_then(|text| text.parse().ok())
             .unwrap_or(default)
     };
-    if arguments.is_empty() {
-        for (agents, tasks) in [(100, 1_000), (1_000, 100_000)] {
-            measure(agents, tasks)?;
-        }
-        Ok(())
+    let sizes = if arguments.is_empty() {
+        vec![(100, 1_000), (1_000, 100_000)]
     } else {
-        measure(number(0, 1_000), number(1, 100_000))
+        vec![(number(0, 1_000), number(1, 100_000))]
+    };
+    for (agents, tasks) in sizes {
+        measure(agents, tasks, &Place::embedded()?)?;
+        match Place::zookeeper()? {
+            Some(place) => measure(agents, tasks, &place)?,
+            None => println!("no ZooKeeper on this machine: nothing is measured on it"),
+        }
     }
+    Ok(())
 }
 
-fn measure(agents: usize, tasks: usize) -> Result<()> {
+fn measure(agents: usize, tasks: usize, place: &Place) -> Result<()> {
     let per_agent = tasks.div_ceil(agents) + 1;
     let (cluster, master) = process::cluster(
         agents,
         &per_agent.to_string(),
         &format!("{}", per_agent * 32),
     )?;
-    let folder = std::env::temp_dir().join(format!("gantry-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder)?;
     let port = process::free_port()?;
     let address = format!("127.0.0.1:{port}");
-    let mut command = Command::new(process::gantry());
-    command
-        .arg("serve")
-        .env("FRAMEWORK_NAME", "bench")
-        .env("HOST", "127.0.0.1")
-        .env("PORT0", port.to_string())
-        .env("MESOS_SANDBOX", &folder)
-        .env("MESOS_MASTER", &master)
-        .env(
-            "STORE",
-            format!("embedded:{}", folder.join("store").display()),
-        )
-        .env("TASK_DEF_NUM", "1")
-        .env("TASK0_NAME", "web")
-        .env("TASK0_NUM_INSTANCES", tasks.to_string())
-        .env("TASK0_CPUS", "1")
-        .env("TASK0_MEM", "32")
-        .env("TASK0_CMD", "sleep 100000");
+    let mut command = process::serve(port, &master, tasks);
+    place.apply(&mut command);
     let begin = Instant::now();
     let serve = process::start(&mut command)?;
     let limit = Duration::from_secs(600);
@@ -72,7 +57,8 @@ fn measure(agents: usize, tasks: usize) -> Result<()> {
     let (resident, cpu) = process::cost(&serve);
     let (cluster_resident, cluster_cpu) = process::cost(&cluster);
     println!(
-        "{tasks} tasks on {agents} agents: {:.2} s, {:.0} launches/s; first tenth {:.2} s, last tenth {:.2} s",
+        "{tasks} tasks on {agents} agents, {}: {:.2} s, {:.0} launches/s; first tenth {:.2} s, last tenth {:.2} s",
+        place.name(),
         took.as_secs_f64(),
         tasks as f64 / took.as_secs_f64(),
         marks.first().map_or(0.0, Duration::as_secs_f64),
@@ -97,7 +83,6 @@ fn measure(agents: usize, tasks: usize) -> Result<()> {
     );
     drop(serve);
     drop(cluster);
-    std::fs::remove_dir_all(&folder)?;
     Ok(())
 }
 

@@ -7,6 +7,8 @@ mod http;
 mod launches;
 mod peer;
 mod process;
+mod store;
+mod takeover;
 
 use anyhow::Result;
 
@@ -37,6 +39,11 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         println!("\n== launches end to end, simulated cluster, durable intents ==");
         let rest = arguments.get(1..).unwrap_or_default();
         launches::run(rest)?;
+    }
+    if chosen("takeover") {
+        println!("\n== a stand-by takes over from a leader that is killed ==");
+        let rest = arguments.get(1..).unwrap_or_default();
+        takeover::run(rest)?;
     }
     if chosen("peer") {
         println!("\n== the same job for Gantry and for mesos-framework 0.5.3 ==");

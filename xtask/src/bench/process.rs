@@ -45,6 +45,24 @@ pub(crate) fn cluster(agents: usize, cpus: &str, mem: &str) -> Result<(Backgroun
     Ok((process, address))
 }
 
+/// `gantry serve` with one service of so many tasks; where it keeps its records is to be added.
+pub(crate) fn serve(port: u16, master: &str, tasks: usize) -> Command {
+    let mut command = Command::new(gantry());
+    command
+        .arg("serve")
+        .env("FRAMEWORK_NAME", "bench")
+        .env("HOST", "127.0.0.1")
+        .env("PORT0", port.to_string())
+        .env("MESOS_MASTER", master)
+        .env("TASK_DEF_NUM", "1")
+        .env("TASK0_NAME", "web")
+        .env("TASK0_NUM_INSTANCES", tasks.to_string())
+        .env("TASK0_CPUS", "1")
+        .env("TASK0_MEM", "32")
+        .env("TASK0_CMD", "sleep 100000");
+    command
+}
+
 /// Starts a program in the background; its output goes nowhere.
 pub(crate) fn start(command: &mut Command) -> Result<Background> {
     let shown = format!("{command:?}");
