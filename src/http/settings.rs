@@ -3,7 +3,7 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use super::logs::LogTail;
-use crate::config::Config;
+use crate::config::{Config, Store};
 
 /// What the HTTP faces and the dashboard need to know. Holds no secrets.
 #[derive(Clone, Debug)]
@@ -85,6 +85,7 @@ impl HttpSettings {
             master_port: config.mesos.master_shown.port,
             log_level: config.logging.level.name().to_owned(),
             kill_unknown_tasks: config.scheduler.kill_unknown.is_some(),
+            use_zookeeper: matches!(config.store, Store::ZooKeeper(_)),
             declared_counts: declared
                 .map(|declared| {
                     (
