@@ -65,6 +65,33 @@ async fn a_takeover_ends_the_old_stream_and_voids_its_offers() {
     let refused = second.update().await;
     assert_eq!(refused["reason"], "REASON_INVALID_OFFERS");
     assert_eq!(refused["state"], "TASK_DROPPED");
+
+    let address = format!("http://{}/local/calls?after=1", world.master());
+    let calls: Value = http()
+        .get(address)
+        .send()
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let of = |call: &Value| {
+        (
+            call["call"].clone(),
+            call["stream"].clone(),
+            call["status"].clone(),
+        )
+    };
+    let calls: Vec<_> = calls.as_array().unwrap().iter().map(of).collect();
+    let by = |call: &str, stream: &Framework, status: u16| {
+        (json!(call), json!(stream.stream_id), json!(status))
+    };
+    let expected = [
+        by("SUBSCRIBE", &second, 200),
+        by("REVIVE", &first, 400),
+        by("ACCEPT", &second, 202),
+    ];
+    assert_eq!(calls[..3], expected);
     world.cluster.shutdown().await;
 }
 

@@ -167,6 +167,7 @@ async fn handle(
 fn master(site: &Arc<Site>, own: SocketAddr, path: &str, request: &Request) -> Response {
     match path {
         "/local/faults" => return faults(site, request),
+        "/local/calls" => return calls(site, request),
         "/health" => return text(&Reply::ok()),
         "/version" => return operator::version(),
         _ => {}
@@ -226,6 +227,19 @@ fn faults(site: &Arc<Site>, request: &Request) -> Response {
         Ok(()) => text(&Reply::ok()),
         Err(reason) => text(&Reply::bad(reason)),
     }
+}
+
+/// `GET /local/calls?after=N`: the calls of schedulers with larger numbers.
+fn calls(site: &Arc<Site>, request: &Request) -> Response {
+    if !request.peer.ip().is_loopback() {
+        return text(&Reply::new(403, "calls can be seen from this machine only"));
+    }
+    let after = request.query("after").map_or(Ok(0), |text| text.parse());
+    let Ok(after) = after else {
+        return text(&Reply::bad("'after' must be the number of a call"));
+    };
+    let calls = site.hub.turn(|state| state.seen.after(after));
+    json(&serde_json::json!(calls))
 }
 
 fn percent_decoded(text: &str) -> String {

@@ -1,12 +1,14 @@
 //! The scheduler's calls, but for SUBSCRIBE: the checks that are answered by a
 //! status, and who carries them out.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gantry_mesos::v1::scheduler::{self, Call, call};
 use gantry_mesos::v1::{self, executor};
 
 use super::allocator::refusal;
+use super::seen::About;
 use super::{Action, FrameworkKey, State, TaskKey, event};
 
 /// An answer without a stream. The body is plain text.
@@ -144,6 +146,26 @@ impl State {
         principal: Option<&str>,
     ) -> Reply {
         self.counters.calls += 1;
+        let id = call.framework_id.as_ref().map_or("", |id| &id.value);
+        let known = self.framework_ids.get_key_value(id);
+        let about = About {
+            kind,
+            framework: known.map(|(id, _)| Arc::clone(id)),
+            stream: stream_id,
+            webui_url: None,
+        };
+        let reply = self.answer(kind, call, stream_id, principal);
+        self.seen.add(self.unix(), about, reply.status);
+        reply
+    }
+
+    fn answer(
+        &mut self,
+        kind: call::Type,
+        call: Call,
+        stream_id: Option<&str>,
+        principal: Option<&str>,
+    ) -> Reply {
         let id = call.framework_id.as_ref().map_or("", |id| &id.value);
         let Some(&key) = self.framework_ids.get(id) else {
             return Reply::bad("Framework cannot be found");

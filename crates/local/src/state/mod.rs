@@ -19,6 +19,7 @@ mod operations;
 mod operator;
 mod reconcile;
 mod resources;
+mod seen;
 mod simulate;
 mod subscribe;
 mod task;
@@ -108,6 +109,7 @@ pub(crate) struct State {
     operations: operations::Operations,
     pub(crate) faults: faults::Faults,
     pub(crate) counters: Counters,
+    pub(crate) seen: seen::SeenCalls,
     random: u64,
 }
 
@@ -145,6 +147,7 @@ impl State {
             operations: operations::Operations::default(),
             faults: faults::Faults::default(),
             counters: Counters::default(),
+            seen: seen::SeenCalls::default(),
             random: id.as_u64_pair().0 | 1,
             options,
         };

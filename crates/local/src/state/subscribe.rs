@@ -9,6 +9,7 @@ use gantry_mesos::v1::{self, FrameworkInfo};
 use uuid::Uuid;
 
 use super::framework::{Framework, Subscription, roles, validate_info};
+use super::seen::About;
 use super::timers::Timer;
 use super::{FrameworkKey, Reply, State, error_event, event};
 use crate::wire::{End, Format, Outbox};
@@ -34,6 +35,7 @@ impl State {
     ) -> Subscribed {
         let stream_id = Uuid::from_bytes(self.uuid()).to_string();
         let outbox = Outbox::new(format, self.options.stream_bytes_max);
+        let webui_url = call.framework_info.webui_url.clone();
         let framework = match self.try_subscribe(call, &stream_id, &outbox, principal) {
             Ok(framework) => Some(framework),
             Err(message) => {
@@ -42,6 +44,14 @@ impl State {
                 None
             }
         };
+        let known = framework.and_then(|key| self.frameworks.get(&key));
+        let about = About {
+            kind: call::Type::Subscribe,
+            framework: known.map(|framework| Arc::clone(&framework.id)),
+            stream: Some(&stream_id),
+            webui_url: webui_url.as_deref(),
+        };
+        self.seen.add(self.unix(), about, 200);
         Subscribed {
             stream_id,
             outbox,
