@@ -135,3 +135,38 @@ fn it_can_be_paused_resumed_and_aborted() {
     let unknown = bench.command(Command::AbortDeployment(DeploymentId(99)));
     assert_eq!(unknown, Err(Refusal::UnknownDeployment(DeploymentId(99))));
 }
+
+#[test]
+fn what_an_aborted_one_had_begun_counts_toward_the_limits_of_the_next() {
+    let mut bench = Bench::new(vec![service("web", 3)]);
+    let tasks = bench.run_all();
+    bench.advance(Duration::from_secs(5));
+    let moving = |bench: &Bench| -> Vec<u32> {
+        bench
+            .workload("web")
+            .tasks()
+            .filter(|(_, task)| task.goal != Goal::Run)
+            .map(|(number, _)| number)
+            .collect()
+    };
+    let first = rolling(&mut bench);
+    assert_eq!(moving(&bench), [3]);
+    bench.command(Command::AbortDeployment(first)).unwrap();
+    // Another instance gets the youngest task of all.
+    bench.tell(&tasks["web-1"], TaskState::Failed);
+    bench.advance(Duration::from_secs(2));
+    bench.forget_calls();
+    let host = agent("b", &[]);
+    bench.offer(&[&host], 2.0);
+    let launched = bench.launched();
+    let of = |instance: &str| {
+        let launch = launched.iter().find(|launch| &*launch.instance == instance);
+        launch.map(|launch| launch.task.clone()).unwrap()
+    };
+    bench.tell(&of("web-1"), TaskState::Running);
+    bench.advance(Duration::from_secs(1));
+    rolling(&mut bench);
+    assert_eq!(moving(&bench), [3]);
+    bench.tell(&of("web-3"), TaskState::Running);
+    assert_eq!(moving(&bench), [3], "the old task has not ended");
+}

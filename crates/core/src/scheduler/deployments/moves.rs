@@ -23,10 +23,12 @@ pub(in super::super) struct Moves {
     look_again_at: Option<Timestamp>,
 }
 
-/// Sorted so that the next one is the last: those that are not ready before those that are, as
-/// nobody misses them, then the youngest.
+/// Sorted so that the next one is the last: those that are being moved already, by a leader or a
+/// deployment before this one, as they count toward the limits; those that are not ready before
+/// those that are, as nobody misses them; then the youngest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
+    begun: bool,
     unready: bool,
     launched_at: Timestamp,
     index: ServiceIndex,
@@ -132,12 +134,13 @@ impl Scheduler {
         instance: &Instance,
         rule: Rule,
     ) -> Option<Candidate> {
-        let launched_at = match self.to_be_moved(instance, rule) {
-            Some(old) => old.launched_at,
-            None if self.is_trying(service, instance, rule) => self.now,
+        let (begun, launched_at) = match self.to_be_moved(instance, rule) {
+            Some(old) => (old.goal != Goal::Run, old.launched_at),
+            None if self.is_trying(service, instance, rule) => (false, self.now),
             None => return None,
         };
         Some(Candidate {
+            begun,
             unready: !service.is_filled(instance),
             launched_at,
             index,
