@@ -74,6 +74,43 @@ impl Record {
     }
 }
 
+impl Record {
+    /// The newest moment of the past that it tells of; zero when it tells of none. What a scheduler
+    /// reads back must not be of its future: its clock starts no earlier than the newest moment of
+    /// all records, whatever the wall clock of its machine says.
+    pub fn newest_moment(&self) -> Timestamp {
+        let some = |moment: Option<Timestamp>| moment.unwrap_or(Timestamp::ZERO);
+        match self {
+            Self::Framework(record) => record.registered_at,
+            Self::Workload(_) => Timestamp::ZERO,
+            Self::Revision(record) => record.created_at,
+            Self::Instance(record) => some(record.history.iter().map(|ended| ended.ended_at).max()),
+            Self::Task(record) => {
+                let decided = match record.goal {
+                    Goal::Run => Timestamp::ZERO,
+                    Goal::Replace { since, .. } | Goal::Stop { since, .. } => since,
+                };
+                record
+                    .launched_at
+                    .max(some(record.started_at))
+                    .max(some(record.running_at))
+                    .max(decided)
+            }
+            Self::Deployment(record) => match record.status {
+                DeploymentStatus::Running => record.started_at,
+                DeploymentStatus::Paused { at, .. }
+                | DeploymentStatus::RollingBack { at, .. }
+                | DeploymentStatus::RolledBack { at, .. }
+                | DeploymentStatus::Done { at }
+                | DeploymentStatus::Failed { at, .. }
+                | DeploymentStatus::Aborted { at, .. } => at,
+            },
+            Self::Audit(entry) => entry.at,
+            Self::Brake(brake) => brake.since,
+        }
+    }
+}
+
 /// One change of the store. Puts replace whole records, so that writing a batch twice is harmless.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
