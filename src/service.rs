@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     config::{self, Config},
     http::{self, AppState, HttpSettings},
+    plan,
     runtime::{self, Handle, Parts, Runtime, RuntimeError},
 };
 
@@ -105,6 +106,7 @@ impl Service {
             }
         };
         let records = load(&*store, options.forget_framework_id).await?;
+        plan::log(&config.scheduler, &config.services, &records);
 
         let principal = config.mesos.principal.as_deref();
         let info = runtime::framework_info(&config.framework, principal, &config.services);

@@ -177,8 +177,19 @@ async fn a_plan_tells_what_a_start_would_change_and_changes_nothing() {
     assert_eq!(gantry(directory, &broken, &["plan"]).await.code, 255);
 
     // Nothing has changed by all this: the tasks live on, as the same ones.
-    let (_program, api) = serve(directory, &first, &[]).await;
+    let (mut program, api) = serve(directory, &first, &[]).await;
     assert_eq!(runs(&api, &ALL).await, tasks);
+    program.said("plan: everything is declared as it is").await;
+    stop(program).await;
+    // A start tells the plan too.
+    let (mut program, _) = serve(directory, &changed, &[]).await;
+    program.said("plan:     stops 1 instance: ").await;
+    for line in expected.lines() {
+        assert!(
+            program.output().contains(&format!("plan: {line}\n")),
+            "{line}"
+        );
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
