@@ -1,5 +1,8 @@
 //! All parts put together: store, scheduler, HTTP; run until told to stop, then drained.
 
+mod home;
+mod signals;
+
 use std::{
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs as _},
@@ -8,22 +11,20 @@ use std::{
 };
 
 use actix_web::dev::ServerHandle;
-use futures_util::FutureExt as _;
-use gantry_core::{Key, Record, Write};
+use gantry_core::stored_view;
 use gantry_store::{Embedded, Memory, Store, StoreError};
 use thiserror::Error;
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
-    time::timeout,
-};
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     config::{self, Config},
     http::{self, AppState, HttpSettings},
-    plan,
-    runtime::{self, Handle, Parts, Runtime, RuntimeError},
+    runtime::{self, Candidate, Handle, Home, HomeKind, RuntimeError, Term, Work},
 };
+use home::{Alone, Ensemble};
+
+pub use signals::Signals;
 
 /// Between the answer to a restart and the exit, so that the answer arrives.
 const RESTART_DELAY: Duration = Duration::from_secs(1);
@@ -31,9 +32,6 @@ const RESTART_DELAY: Duration = Duration::from_secs(1);
 /// What HTTP may take of the time of the shutdown: clients that keep a connection open without a
 /// request are not waited for any longer.
 const HTTP_DRAIN: Duration = Duration::from_secs(1);
-
-/// A signal that comes this soon after the first is the same one again.
-const ECHO: Duration = Duration::from_millis(300);
 
 /// What is decided at the start, apart from the configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -45,7 +43,8 @@ pub struct StartOptions {
 /// A running Gantry.
 pub struct Service {
     handle: Handle,
-    runtime: Runtime,
+    candidate: JoinHandle<Result<(), RuntimeError>>,
+    stop: CancellationToken,
     state: AppState,
     server: ServerHandle,
     serving: JoinHandle<io::Result<()>>,
@@ -59,6 +58,9 @@ pub enum StartError {
     /// The store cannot be opened or read.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The scheduler could not begin.
+    #[error(transparent)]
+    Runtime(RuntimeError),
     /// The HTTP server's address cannot be had.
     #[error("HTTP cannot listen on {address}: {source}; free it, or set LISTEN or PORT0")]
     Listen {
@@ -70,6 +72,15 @@ pub enum StartError {
     /// The HTTP server cannot be started.
     #[error("the HTTP server cannot be started: {0}")]
     Serve(#[source] io::Error),
+}
+
+impl From<RuntimeError> for StartError {
+    fn from(error: RuntimeError) -> Self {
+        match error {
+            RuntimeError::Store(error) => Self::Store(error),
+            error => Self::Runtime(error),
+        }
+    }
 }
 
 /// Why Gantry ended without having been told to.
@@ -87,7 +98,9 @@ pub enum Failure {
 }
 
 impl Service {
-    /// Opens the store, takes the address, and starts scheduler and HTTP server.
+    /// Takes the address, opens the store, and starts scheduler and HTTP server. Alone with its
+    /// store, Gantry acts when this returns; one of several on ZooKeeper serves HTTP at once,
+    /// whether or not ZooKeeper can be reached, and acts when it is elected.
     ///
     /// # Errors
     /// See [`StartError`]; nothing is left running then.
@@ -96,34 +109,38 @@ impl Service {
             address: config.http.listen.clone(),
             source,
         })?;
-        let address = listener.local_addr().map_err(StartError::Serve)?;
-        let store: Arc<dyn Store> = match &config.store {
-            config::Store::Memory => Arc::new(Memory::new()),
-            config::Store::Embedded(path) => Arc::new(Embedded::open(path).await?),
+        let (kind, store): (_, Arc<dyn Store>) = match &config.store {
+            config::Store::Memory => (HomeKind::Memory, Arc::new(Memory::new())),
+            config::Store::Embedded(path) => {
+                (HomeKind::Embedded, Arc::new(Embedded::open(path).await?))
+            }
             config::Store::ZooKeeper(place) => {
-                let reason = format!("ZooKeeper at {} is not served yet", place.hosts.join(","));
-                return Err(StoreError::Unavailable { reason }.into());
+                let (home, handle) = Ensemble::open(place, config, empty(config));
+                let candidate = candidate(home, handle.clone(), config, options);
+                return Self::serve(config, listener, handle, candidate, None);
             }
         };
-        let records = load(&*store, options.forget_framework_id).await?;
-        plan::log(&config.scheduler, &config.services, &records);
+        let (home, handle) = Alone::new(kind, Arc::clone(&store), config, empty(config));
+        let mut candidate = candidate(home, handle.clone(), config, options);
+        let term = candidate.begin(store).await?;
+        Self::serve(config, listener, handle, candidate, Some(term))
+    }
 
-        let principal = config.mesos.principal.as_deref();
-        let info = runtime::framework_info(&config.framework, principal, &config.services);
-        let client = runtime::client(&config.mesos);
-        let (handle, runtime) = Runtime::start(Parts {
-            settings: config.scheduler.clone(),
-            services: config.services.clone(),
-            store,
-            records,
-            client,
-            info,
-        });
+    fn serve<H: Home>(
+        config: &Config,
+        listener: TcpListener,
+        handle: Handle,
+        candidate: Candidate<H>,
+        term: Option<Term>,
+    ) -> Result<Self, StartError> {
+        let address = listener.local_addr().map_err(StartError::Serve)?;
         let state = AppState::new(handle.clone(), HttpSettings::from_config(config));
         let server = http::serve(listener, state.clone()).map_err(StartError::Serve)?;
+        let stop = CancellationToken::new();
         let service = Self {
             handle,
-            runtime,
+            candidate: tokio::spawn(candidate.run(term, stop.clone())),
+            stop,
             state,
             server: server.handle(),
             serving: tokio::spawn(server),
@@ -148,8 +165,8 @@ impl Service {
     }
 
     /// Runs until a signal or an operator asks for the end, then drains: takes no more commands,
-    /// makes durable and sends what was decided, closes HTTP. Tasks live on. A second signal ends
-    /// the process at once.
+    /// makes durable and sends what was decided, gives up the lead, closes HTTP. Tasks live on. A
+    /// second signal ends the process at once.
     ///
     /// # Errors
     /// See [`Failure`].
@@ -160,15 +177,19 @@ impl Service {
                 tracing::info!("stopping, as a restart was asked for");
                 tokio::time::sleep(RESTART_DELAY).await;
             }
-            error = self.runtime.ended() => return Err(error.into()),
+            ended = &mut self.candidate => return match ended.map_err(RuntimeError::from) {
+                Ok(Ok(())) => Err(Failure::Server("the candidate ended".to_owned())),
+                Ok(Err(error)) | Err(error) => Err(error.into()),
+            },
             ended = &mut self.serving => return Err(Failure::Server(match ended {
                 Ok(Ok(())) => "it was stopped".to_owned(),
                 Ok(Err(error)) => error.to_string(),
                 Err(error) => error.to_string(),
             })),
         }
+        self.stop.cancel();
         tokio::select! {
-            outcome = timeout(self.shutdown_timeout, drain(self.runtime, self.server)) => {
+            outcome = timeout(self.shutdown_timeout, drain(self.candidate, self.server)) => {
                 outcome.map_err(|_| Failure::Drain(self.shutdown_timeout))??;
                 tracing::info!("stopped");
                 Ok(())
@@ -181,14 +202,38 @@ impl Service {
     }
 }
 
-async fn drain(runtime: Runtime, server: ServerHandle) -> Result<(), RuntimeError> {
+async fn drain(
+    candidate: JoinHandle<Result<(), RuntimeError>>,
+    server: ServerHandle,
+) -> Result<(), RuntimeError> {
     // New connections are refused at once; answers under way are waited for below.
     let graceful = server.stop(true);
-    let outcome = runtime.stop().await;
+    let outcome = candidate.await;
     if timeout(HTTP_DRAIN, graceful).await.is_err() {
         server.stop(false).await;
     }
-    outcome
+    outcome?
+}
+
+/// What readers see before anything was read.
+fn empty(config: &Config) -> gantry_core::View {
+    stored_view(runtime::wall(), &config.scheduler, Vec::new())
+}
+
+fn candidate<H: Home>(
+    home: H,
+    handle: Handle,
+    config: &Config,
+    options: StartOptions,
+) -> Candidate<H> {
+    let principal = config.mesos.principal.as_deref();
+    let work = Work {
+        settings: config.scheduler.clone(),
+        services: config.services.clone(),
+        client: runtime::client(&config.mesos),
+        info: runtime::framework_info(&config.framework, principal, &config.services),
+    };
+    Candidate::new(home, handle, work, options.forget_framework_id)
 }
 
 fn listen(address: &config::Address) -> io::Result<TcpListener> {
@@ -200,59 +245,4 @@ fn listen(address: &config::Address) -> io::Result<TcpListener> {
         }
     }
     outcome
-}
-
-async fn load(store: &dyn Store, forget_framework_id: bool) -> Result<Vec<Record>, StoreError> {
-    let loaded = store.load().await?;
-    for rejected in &loaded.rejected {
-        tracing::error!(
-            key = rejected.key,
-            reason = rejected.reason,
-            "a stored record is left out and left alone"
-        );
-    }
-    tracing::info!(records = loaded.records.len(), "the store is read");
-    let mut records = loaded.records;
-    if forget_framework_id {
-        store.commit(vec![Write::Delete(Key::Framework)]).await?;
-        records.retain(|record| !matches!(record, Record::Framework(_)));
-        tracing::warn!("the framework id is forgotten: Mesos will give a new one");
-    }
-    Ok(records)
-}
-
-/// SIGTERM and SIGINT.
-pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// From now on the signals are ours. Must be called within a tokio runtime.
-    ///
-    /// # Errors
-    /// The system refuses.
-    pub fn catch() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
-
-    /// Waits for one that is meant to hasten the end. Supervisors often send the first one twice,
-    /// to the process and to its group.
-    async fn impatient(&mut self) -> &'static str {
-        tokio::time::sleep(ECHO).await;
-        while let Some(Some(())) = self.terminate.recv().now_or_never() {}
-        while let Some(Some(())) = self.interrupt.recv().now_or_never() {}
-        self.next().await
-    }
-
-    /// Waits for the next, and tells its name.
-    pub async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-    }
 }

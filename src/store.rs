@@ -8,8 +8,17 @@ use crate::{
     runtime,
 };
 
-/// Begins to connect to the ensemble, as a member of its own. Must be called within a tokio runtime.
-pub fn zookeeper(place: &config::ZooKeeper, config: &Config) -> ZooKeeper {
+/// This process, as the others know it; another one with each call.
+pub fn member(config: &Config) -> Member {
+    Member {
+        id: IdGenerator::new(runtime::seed()).uuid().to_string(),
+        host: config.framework.hostname.clone(),
+        url: Some(config.http.advertised_url.clone()),
+    }
+}
+
+/// Begins to connect to the ensemble, as `member`. Must be called within a tokio runtime.
+pub fn zookeeper(place: &config::ZooKeeper, member: Member) -> ZooKeeper {
     ZooKeeper::connect(ZooKeeperConfig {
         hosts: place.hosts.clone(),
         chroot: place.chroot.clone(),
@@ -23,10 +32,6 @@ pub fn zookeeper(place: &config::ZooKeeper, config: &Config) -> ZooKeeper {
             }),
         }),
         session_timeout: place.session_timeout,
-        member: Member {
-            id: IdGenerator::new(runtime::seed()).uuid().to_string(),
-            host: config.framework.hostname.clone(),
-            url: Some(config.http.advertised_url.clone()),
-        },
+        member,
     })
 }

@@ -36,7 +36,7 @@ impl Home {
             config::Store::Memory => Self::Memory,
             config::Store::Embedded(path) => Self::Embedded(path.clone()),
             config::Store::ZooKeeper(place) => Self::ZooKeeper {
-                zookeeper: store::zookeeper(place, config),
+                zookeeper: store::zookeeper(place, store::member(config)),
                 session_timeout: place.session_timeout,
                 place: format!("ZooKeeper at {}", config.store),
             },

@@ -61,7 +61,8 @@ fn object<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
         .map_err(|error| ApiError::new(Code::BadRequest, format!("the body does not fit: {error}")))
 }
 
-async fn read(mut payload: web::Payload, body_max: usize) -> Result<Bytes, ApiError> {
+/// Reads a body of at most `body_max` bytes.
+pub(crate) async fn read(mut payload: web::Payload, body_max: usize) -> Result<Bytes, ApiError> {
     let mut body = BytesMut::new();
     let mut received = 0usize;
     while let Some(chunk) = payload.next().await {

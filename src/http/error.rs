@@ -33,7 +33,9 @@ pub(crate) enum Code {
     BodyTooLarge,
     TooManyStreams,
     Busy,
+    StandBy,
     Unavailable,
+    OutcomeUnknown,
     TimedOut,
     Internal,
 }
@@ -55,18 +57,20 @@ impl Code {
             | Self::NoWayBack
             | Self::BrakeNotOn => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::TooManyStreams | Self::Busy | Self::Unavailable => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::TooManyStreams
+            | Self::Busy
+            | Self::StandBy
+            | Self::Unavailable
+            | Self::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
-    /// Seconds after which repeating may help.
+    /// Seconds after which repeating may help; none where it may do something twice.
     const fn retry_after(self) -> Option<u32> {
         match self {
-            Self::Busy => Some(1),
+            Self::Busy | Self::StandBy => Some(1),
             Self::Unavailable | Self::TooManyStreams => Some(5),
             _ => None,
         }
@@ -182,6 +186,8 @@ impl From<CommandError> for ApiError {
         match error {
             CommandError::Refused(refusal) => refusal.into(),
             CommandError::Busy => Self::new(Code::Busy, error.to_string()),
+            CommandError::StandBy { .. } => Self::new(Code::StandBy, error.to_string()),
+            CommandError::OutcomeUnknown => Self::new(Code::OutcomeUnknown, error.to_string()),
             CommandError::Unavailable { .. } => Self::new(Code::Unavailable, error.to_string()),
             CommandError::TimedOut => Self::new(Code::TimedOut, error.to_string()),
         }

@@ -1,45 +1,129 @@
 //! `/health`: what Marathon asks to know whether to restart us.
+//!
+//! The status says whether a restart may help, the text says everything. While ZooKeeper or the
+//! disk are away it would not: tasks run on, and what this process knows is worth keeping.
 
 use std::time::Duration;
 
-use actix_web::{HttpResponse, http::header, web};
+use actix_web::{
+    HttpResponse,
+    http::{StatusCode, header},
+    web,
+};
+use gantry_core::{Brake, Timestamp};
 
 use super::{AppState, now};
-use crate::runtime::{ConnectionState, ConnectionStatus, StoreState};
+use crate::runtime::{
+    ConnectionState, ConnectionStatus, HomeKind, HomeStatus, Reach, Role, Standing,
+};
 
-/// 200 `OK` while the master is being heard of, 500 with the reason at once otherwise.
+/// `GET /health`: 200 `OK` of a leader that is heard of by the master.
 pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
-    let connection = state.handle().connection();
-    let (mut response, text) = match ailment(&connection, state.settings().heartbeat_max) {
-        None => (HttpResponse::Ok(), "OK".to_owned()),
-        Some(reason) => (HttpResponse::InternalServerError(), reason),
+    let handle = state.handle();
+    let home = handle.home();
+    let found = Found {
+        standing: handle.standing(),
+        connection: handle.connection(),
+        brake: handle.view().brake.clone(),
+        leader: handle.other_leader().map(|leader| leader.host),
+        heartbeat_max: state.settings().heartbeat_max,
+        now: now(),
+        home,
     };
-    response
+    let (status, text) = found.verdict();
+    HttpResponse::build(status)
         .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .body(handlebars::html_escape(&text))
 }
 
-fn ailment(connection: &ConnectionStatus, heartbeat_max: Duration) -> Option<String> {
-    // What will not mend itself is told at once, however fresh the last heartbeat.
-    let for_good = matches!(connection.store, StoreState::Refused { .. })
-        || matches!(
-            connection.state,
+struct Found {
+    standing: Standing,
+    connection: ConnectionStatus,
+    home: HomeStatus,
+    brake: Option<Brake>,
+    leader: Option<String>,
+    heartbeat_max: Duration,
+    now: Timestamp,
+}
+
+impl Found {
+    fn verdict(self) -> (StatusCode, String) {
+        // What will not mend itself is told at once, however fresh the last heartbeat.
+        if let Some(fault) = self.standing.fault {
+            return (StatusCode::INTERNAL_SERVER_ERROR, fault);
+        }
+        if self.standing.role != Role::Leader {
+            return self.stand_by();
+        }
+        match self.ailment() {
+            Some(ailment) => (StatusCode::INTERNAL_SERVER_ERROR, ailment),
+            None => (StatusCode::OK, but("OK", self.hindrances())),
+        }
+    }
+
+    fn stand_by(&self) -> (StatusCode, String) {
+        if let (Reach::Never { .. }, Some(problem)) = (&self.home.reach, self.home.reach.problem())
+        {
+            return (StatusCode::SERVICE_UNAVAILABLE, problem);
+        }
+        let text = match (self.standing.role, &self.leader) {
+            (Role::Starting, _) => "OK: about to lead".to_owned(),
+            (_, Some(leader)) => format!("OK: stand-by of {leader}"),
+            (_, None) => "OK: stand-by, no leader is known".to_owned(),
+        };
+        (StatusCode::OK, but(&text, self.hindrances()))
+    }
+
+    /// Why a leader should be replaced.
+    fn ailment(&self) -> Option<String> {
+        let for_good = matches!(
+            self.connection.state,
             ConnectionState::Removed | ConnectionState::FailedOver
         );
-    if for_good {
-        return connection.problem();
+        if for_good {
+            return self.connection.problem();
+        }
+        // One that has just taken over has had no time to hear the master.
+        let took_over = (self.home.kind == HomeKind::ZooKeeper).then_some(self.standing.since);
+        let heard = self.connection.last_heard.max(took_over);
+        let age = heard.map(|heard| self.now.since(heard));
+        if age.is_some_and(|age| age < self.heartbeat_max) {
+            return None;
+        }
+        let silence = match age {
+            Some(age) => format!("no heartbeat for {} seconds", age.as_secs()),
+            None => "no heartbeat yet".to_owned(),
+        };
+        Some(match self.connection.problem() {
+            Some(problem) => format!("{silence}: {problem}"),
+            None => silence,
+        })
     }
-    let age = connection.last_heard.map(|heard| now().since(heard));
-    if age.is_some_and(|age| age < heartbeat_max) {
-        return None;
+
+    /// What keeps this Gantry from its work, where a restart would not help.
+    fn hindrances(&self) -> Vec<String> {
+        let brake = self.brake.as_ref().map(|brake| {
+            format!(
+                "the brake is on since {} of {} tasks failed at once: nothing is stopped or started \
+                 again until it is released",
+                brake.troubled, brake.of
+            )
+        });
+        [
+            self.connection.store.problem(),
+            self.home.reach.problem(),
+            brake,
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
-    let silence = match age {
-        Some(age) => format!("no heartbeat for {} seconds", age.as_secs()),
-        None => "no heartbeat yet".to_owned(),
-    };
-    Some(match connection.problem() {
-        Some(problem) => format!("{silence}: {problem}"),
-        None => silence,
-    })
+}
+
+fn but(text: &str, hindrances: Vec<String>) -> String {
+    if hindrances.is_empty() {
+        return text.to_owned();
+    }
+    format!("{text}, but {}", hindrances.join("; "))
 }

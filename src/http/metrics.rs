@@ -16,7 +16,9 @@ use super::{
     error::{ApiError, Code},
     now,
 };
-use crate::runtime::{ConnectionState, ConnectionStatus, Durations, Handle, Metrics, StoreState};
+use crate::runtime::{
+    ConnectionState, ConnectionStatus, Durations, Handle, Metrics, Role, Shown, StoreState,
+};
 
 /// `GET /metrics`
 pub(crate) async fn get(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
@@ -90,10 +92,11 @@ fn counter(
 }
 
 /// Conditions of the tasks and instances of a workload, and how many of them there are.
-const fn by_state(counts: &Counts) -> [(&'static str, u32); 6] {
+const fn by_state(counts: &Counts) -> [(&'static str, u32); 7] {
     [
         ("waiting", counts.waiting),
         ("backing_off", counts.backing_off),
+        ("braked", counts.braked),
         ("starting", counts.starting),
         ("running", counts.running),
         ("killing", counts.killing),
@@ -135,7 +138,7 @@ impl Snapshot {
         )?;
         let mut tasks = encoder.encode_descriptor(
             "tasks",
-            "Tasks by state; of waiting and backing off, instances without a task",
+            "Tasks by state; of waiting, backing off and braked, instances without a task",
             None,
             MetricType::Gauge,
         )?;
@@ -171,8 +174,35 @@ impl Snapshot {
         let subscribed = self.connection.state == ConnectionState::Subscribed;
         let heard = self.connection.last_heard.map(|heard| now().since(heard));
         let framework = &self.view.framework;
-        let store = self.connection.store == StoreState::Writable;
+        let standing = self.handle.standing();
+        let leads = standing.role == Role::Leader;
+        let store = leads && self.connection.store == StoreState::Writable;
+        let reach = self.handle.home().reach;
+        let copy_age = match standing.shown {
+            Shown::Copy { at } => now().since(at).as_secs_f64(),
+            Shown::Live | Shown::Nothing => -1.0,
+        };
         for (name, help, value) in [
+            (
+                "leader",
+                "1 while this Gantry leads",
+                f64::from(u8::from(leads)),
+            ),
+            (
+                "stand_by_age_seconds",
+                "Age of the copy that a stand-by shows; -1 of a leader, and before the first copy",
+                copy_age,
+            ),
+            (
+                "store_connected",
+                "1 while the store can be reached",
+                f64::from(u8::from(reach.problem().is_none())),
+            ),
+            (
+                "brake",
+                "1 while the disaster brake is on",
+                f64::from(u8::from(self.view.brake.is_some())),
+            ),
             (
                 "subscribed",
                 "1 while subscribed to the Mesos master",
@@ -185,7 +215,7 @@ impl Snapshot {
             ),
             (
                 "store_writable",
-                "1 while the last commit succeeded",
+                "1 while this Gantry leads and the last commit succeeded",
                 f64::from(u8::from(store)),
             ),
             (
@@ -227,7 +257,9 @@ impl Snapshot {
     fn counters(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let counters = &self.view.counters;
         let subscriptions = u64::from(self.view.framework.subscription);
+        let terms = self.handle.standing().terms;
         for (name, help, value) in [
+            ("terms", "Terms in which this Gantry has led", terms),
             (
                 "subscriptions",
                 "Subscriptions to the Mesos master",

@@ -10,7 +10,9 @@ mod health;
 mod logs;
 pub(crate) mod mask;
 mod metrics;
+mod proxy;
 mod query;
+mod role;
 mod security;
 mod server;
 mod settings;
@@ -38,6 +40,9 @@ pub use settings::HttpSettings;
 use body::Reason;
 use error::{ApiError, Code};
 
+/// Most changes that wait for a leader at once; more are refused at once.
+const HELD_MAX: usize = 256;
+
 /// What the handlers share. Cheap to clone.
 #[derive(Clone)]
 pub struct AppState(Arc<Shared>);
@@ -47,6 +52,10 @@ struct Shared {
     settings: HttpSettings,
     pages: Pages,
     event_streams: Arc<Semaphore>,
+    /// Places of changes that wait for a leader.
+    held: Semaphore,
+    /// To hand changes to the leader.
+    client: Option<reqwest::Client>,
     restart: watch::Sender<bool>,
     started_at: Timestamp,
 }
@@ -54,9 +63,15 @@ struct Shared {
 impl AppState {
     /// The state of the faces, around a handle on the runtime.
     pub fn new(handle: Handle, settings: HttpSettings) -> Self {
+        let client = proxy::client();
+        if let Err(error) = &client {
+            tracing::error!(%error, "as a stand-by, this Gantry cannot hand anything to the leader");
+        }
         let pages = Pages::new(settings.templates_dir.clone(), settings.static_dir.clone());
         Self(Arc::new(Shared {
             event_streams: Arc::new(Semaphore::new(settings.event_streams_max)),
+            held: Semaphore::new(HELD_MAX),
+            client: client.ok(),
             handle,
             settings,
             pages,
@@ -96,10 +111,9 @@ impl AppState {
         reason: Option<Reason>,
         command: Command,
     ) -> Result<Answer, ApiError> {
-        let address = request.peer_addr().map(|peer| peer.ip().to_string());
         let actor = Actor {
             name: "anonymous".to_owned(),
-            address: address.unwrap_or_default(),
+            address: proxy::asked_by(request),
             reason: reason
                 .map(|reason| reason.0)
                 .filter(|text| !text.is_empty()),
@@ -113,6 +127,7 @@ pub fn configure(state: AppState) -> impl FnOnce(&mut ServiceConfig) + Clone {
     move |config| {
         config.app_data(web::Data::new(state)).service(
             web::scope("")
+                .wrap(from_fn(role::guard))
                 .wrap(from_fn(security::guard))
                 .configure(compat::routes)
                 .configure(v2::routes)

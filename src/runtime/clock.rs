@@ -1,4 +1,4 @@
-//! The time of a run: the wall clock as it was at the start, and the time that has passed since.
+//! The time of a term: the wall clock as it was at the start, and the time that has passed since.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -13,11 +13,11 @@ pub(crate) struct Clock {
 }
 
 impl Clock {
-    pub(crate) fn start() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH);
-        let millis = wall.map_or(0, |wall| u64::try_from(wall.as_millis()).unwrap_or(0));
+    /// Starts no earlier than `newest`, the newest moment that any record tells of: another machine
+    /// may have written it, with a clock that is ahead of ours.
+    pub(crate) fn start(newest: Timestamp) -> Self {
         Self {
-            wall: Timestamp::from_millis(millis),
+            wall: wall().max(newest),
             started: Instant::now(),
         }
     }
@@ -30,4 +30,11 @@ impl Clock {
     pub(crate) fn instant(&self, timestamp: Timestamp) -> Instant {
         self.started + timestamp.since(self.wall)
     }
+}
+
+/// The wall clock: only to tell how long ago something was.
+pub(crate) fn wall() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH);
+    let millis = since_epoch.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(0));
+    Timestamp::from_millis(millis)
 }

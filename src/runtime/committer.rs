@@ -1,15 +1,19 @@
-//! Makes the writes of steps durable, many steps at a time, and lets their other effects go after.
+//! Makes the writes of steps durable, many steps at a time, and lets their other effects go after,
+//! as long as the lease holds.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use gantry_core::{Answer, Call, Notice, Refusal, Timestamp, Write};
-use gantry_store::{Store, StoreError};
-use tokio::{
-    sync::{mpsc, oneshot},
-    time::Instant,
-};
+use gantry_store::{Lease, Store, StoreError};
+use tokio::{sync::mpsc, time::Instant};
 
-use super::{clock::Clock, connection::StoreState, driver::Session, handle::Shared};
+use super::{
+    RuntimeError,
+    clock::Clock,
+    connection::StoreState,
+    driver::Session,
+    handle::{CommandError, Reply, Shared},
+};
 
 /// Most steps whose effects wait for the store. At the bound the scheduler takes no inputs.
 pub const UNCOMMITTED_STEPS_MAX: usize = 256;
@@ -22,9 +26,6 @@ const RETRY_FIRST: Duration = Duration::from_millis(100);
 
 /// The longest such pause.
 const RETRY_MAX: Duration = Duration::from_secs(5);
-
-/// Where the answer to a command goes.
-pub(crate) type Reply = oneshot::Sender<Result<Answer, Refusal>>;
 
 /// The effects of one step.
 pub(crate) struct Step {
@@ -43,6 +44,13 @@ impl Step {
             && self.replies.is_empty()
             && self.notices.is_empty()
     }
+
+    /// Tells those who asked that nothing has come of it.
+    fn refuse(self, error: &CommandError) {
+        for (reply, _) in self.replies {
+            let _ = reply.send(Err(error.clone()));
+        }
+    }
 }
 
 /// Calls of one step, for the client of the master.
@@ -53,9 +61,11 @@ pub(crate) struct Calls {
 }
 
 /// The committer. Keeps the one rule of the scheduler: the writes of a step are durable before its
-/// other effects leave, and the effects of one step leave before those of the next.
+/// other effects leave, and the effects of one step leave before those of the next. And the rule of
+/// the lease: once it has ended nothing leaves and nothing is written, whatever was decided before.
 pub(crate) struct Committer {
     pub(crate) store: Arc<dyn Store>,
+    pub(crate) lease: Lease,
     pub(crate) clock: Clock,
     pub(crate) shared: Arc<Shared>,
     pub(crate) steps: mpsc::Receiver<Step>,
@@ -63,11 +73,28 @@ pub(crate) struct Committer {
 }
 
 impl Committer {
-    /// Runs until the driver has ended and everything it gave is durable.
+    /// Runs until the driver has ended and everything it gave is durable and has left.
     ///
     /// # Errors
-    /// The store refuses this process for good; nothing more has left.
-    pub(crate) async fn run(mut self) -> Result<(), StoreError> {
+    /// The lease has ended, or the store fails in a way that no repetition mends; nothing more
+    /// has left. Whoever asked for something whose writes were on their way hears that the outcome
+    /// is unknown, by the dropping of the place for the answer.
+    pub(crate) async fn run(mut self) -> Result<(), RuntimeError> {
+        let lease = self.lease.clone();
+        let outcome = tokio::select! {
+            biased;
+            reason = lease.lost() => Err(RuntimeError::LeaseLost(reason)),
+            outcome = self.work() => outcome,
+        };
+        // Of what was not begun nothing has changed. The driver ends when this end is closed.
+        self.steps.close();
+        while let Some(step) = self.steps.recv().await {
+            step.refuse(&CommandError::not_taken());
+        }
+        outcome
+    }
+
+    async fn work(&mut self) -> Result<(), RuntimeError> {
         let mut next = None;
         loop {
             let first = match next.take() {
@@ -78,7 +105,7 @@ impl Committer {
                 },
             };
             if first.writes.is_empty() {
-                self.release(first).await;
+                self.release(first).await?;
                 continue;
             }
             let mut writes = first.writes.len();
@@ -95,24 +122,33 @@ impl Committer {
             }
             let waiting = batch.len() + self.steps.len();
             self.shared.metrics.uncommitted_steps.set(waiting as u64);
-            let writes = merge(
-                batch
-                    .iter_mut()
-                    .map(|step| std::mem::take(&mut step.writes)),
-            );
-            self.commit(writes).await?;
+            // In their order: a home that cuts a large batch keeps a beginning of it.
+            let writes = batch
+                .iter_mut()
+                .flat_map(|step| std::mem::take(&mut step.writes))
+                .collect();
+            if let Err(error) = self.commit(writes).await {
+                if let RuntimeError::Store(StoreError::TooLarge { .. }) = &error {
+                    let refusal = CommandError::Unavailable {
+                        reason: format!("{error}; nothing has changed"),
+                    };
+                    batch.into_iter().for_each(|step| step.refuse(&refusal));
+                }
+                return Err(error);
+            }
             for step in batch {
-                self.release(step).await;
+                self.release(step).await?;
             }
             let waiting = self.steps.len() as u64;
             self.shared.metrics.uncommitted_steps.set(waiting);
         }
     }
 
-    async fn commit(&self, writes: Vec<Write>) -> Result<(), StoreError> {
+    async fn commit(&self, writes: Vec<Write>) -> Result<(), RuntimeError> {
         let mut pause = RETRY_FIRST;
         let mut failing_since = None;
         loop {
+            self.check_lease().await?;
             let began = Instant::now();
             let outcome = self.store.commit(writes.clone()).await;
             match outcome {
@@ -127,16 +163,7 @@ impl Committer {
                     }
                     return Ok(());
                 }
-                Err(error @ StoreError::Refused { .. }) => {
-                    let text = error.to_string();
-                    tracing::error!(error = text, "stopping: another process owns the store");
-                    let state = StoreState::Refused { error: text };
-                    self.shared.connection.set_store(state);
-                    return Err(error);
-                }
-                Err(error) => {
-                    // Even what a repetition is not known to mend is repeated: nothing that
-                    // depends on the writes may leave, and an operator may yet make room.
+                Err(error @ StoreError::Unavailable { .. }) => {
                     self.shared.metrics.commit_failures.add(1);
                     let since = *failing_since.get_or_insert_with(|| self.clock.now());
                     tracing::error!(%error, ?pause, "the store was not written; trying again");
@@ -147,11 +174,14 @@ impl Committer {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
                 }
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    async fn release(&self, step: Step) {
+    /// Lets go what a step has besides its writes.
+    async fn release(&self, step: Step) -> Result<(), RuntimeError> {
+        self.check_lease().await?;
         if let Some(session) = step.session
             && !step.calls.is_empty()
         {
@@ -172,34 +202,16 @@ impl Committer {
         }
         for (reply, answer) in step.replies {
             // Whoever asked may have gone.
-            let _ = reply.send(answer);
+            let _ = reply.send(answer.map_err(CommandError::Refused));
         }
         self.shared.events.tell(step.at, step.notices);
+        Ok(())
     }
-}
 
-/// One batch of the writes of several steps. Records are whole, so that of several writes to one key
-/// the last is enough; and as a batch is atomic, the order of keys does not matter.
-fn merge(mut steps: impl Iterator<Item = Vec<Write>>) -> Vec<Write> {
-    let mut merged = steps.next().unwrap_or_default();
-    let Some(second) = steps.next() else {
-        return merged;
-    };
-    let key = |write: &Write| match write {
-        Write::Put(record) => record.key(),
-        Write::Delete(key) => key.clone(),
-    };
-    let mut positions: HashMap<_, _> = merged
-        .iter()
-        .enumerate()
-        .map(|(position, write)| (key(write), position))
-        .collect();
-    for write in second.into_iter().chain(steps.flatten()) {
-        let position = *positions.entry(key(&write)).or_insert(merged.len());
-        match merged.get_mut(position) {
-            Some(earlier) => *earlier = write,
-            None => merged.push(write),
+    async fn check_lease(&self) -> Result<(), RuntimeError> {
+        if self.lease.holds() {
+            return Ok(());
         }
+        Err(RuntimeError::LeaseLost(self.lease.lost().await))
     }
-    merged
 }

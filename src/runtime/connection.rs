@@ -35,6 +35,8 @@ pub enum ConnectionState {
     FailedOver,
     /// The master refuses us for a reason that repeating does not mend.
     Refused,
+    /// Not wanted: this Gantry stands by.
+    StandBy,
     /// Gantry is stopping.
     Stopped,
 }
@@ -48,6 +50,7 @@ impl ConnectionState {
             Self::Removed => "removed",
             Self::FailedOver => "failed_over",
             Self::Refused => "refused",
+            Self::StandBy => "stand_by",
             Self::Stopped => "stopped",
         }
     }
@@ -65,11 +68,6 @@ pub enum StoreState {
         /// Why, as a clause.
         error: String,
     },
-    /// Commits are refused for good: somebody else owns the store. Nothing is done any more.
-    Refused {
-        /// Why, as a clause.
-        error: String,
-    },
 }
 
 impl ConnectionStatus {
@@ -80,7 +78,7 @@ impl ConnectionStatus {
         }
         let error = self.last_error.as_deref();
         match self.state {
-            ConnectionState::Subscribed => None,
+            ConnectionState::Subscribed | ConnectionState::StandBy => None,
             ConnectionState::Connecting => Some(match error {
                 Some(error) => format!("not subscribed to the Mesos master: {error}"),
                 None => "not yet subscribed to the Mesos master".to_owned(),
@@ -105,11 +103,11 @@ impl ConnectionStatus {
 }
 
 impl StoreState {
-    fn problem(&self) -> Option<String> {
+    /// Why nothing can be stored, as a clause.
+    pub fn problem(&self) -> Option<String> {
         match self {
             Self::Writable => None,
             Self::Failing { error, .. } => Some(format!("the store cannot be written: {error}")),
-            Self::Refused { error } => Some(format!("the store refuses this Gantry: {error}")),
         }
     }
 }
@@ -120,13 +118,26 @@ pub(crate) struct Connection(Mutex<ConnectionStatus>);
 impl Connection {
     pub(crate) fn new(now: Timestamp) -> Self {
         Self(Mutex::new(ConnectionStatus {
-            state: ConnectionState::Connecting,
+            state: ConnectionState::StandBy,
             since: now,
             master: None,
             last_heard: None,
             last_error: None,
             store: StoreState::Writable,
         }))
+    }
+
+    /// A term begins, or has ended: what was said in it is void, but where the master was.
+    pub(crate) fn reset(&self, state: ConnectionState, now: Timestamp) {
+        let mut status = self.lock();
+        *status = ConnectionStatus {
+            state,
+            since: now,
+            master: status.master.take(),
+            last_heard: None,
+            last_error: None,
+            store: StoreState::Writable,
+        };
     }
 
     pub(crate) fn status(&self) -> ConnectionStatus {

@@ -11,8 +11,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     clock::Clock,
-    committer::{Reply, Step},
-    handle::{Request, Shared},
+    committer::Step,
+    handle::{CommandError, Reply, Request, Shared},
 };
 
 /// Most inputs of one step. Bounds the time of a step, and with it the age of the view.
@@ -67,7 +67,7 @@ impl Driver {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                // The store refuses: not a step more.
+                // The lease has ended, or the store has failed for good: not a step more.
                 () = self.steps.closed() => break,
                 () = sleep_until(published + VIEW_AGE_MAX), if dirty => {
                     self.publish();
@@ -136,6 +136,10 @@ impl Driver {
             }
         }
         self.publish();
+        self.requests.close();
+        while let Ok(request) = self.requests.try_recv() {
+            let _ = request.reply.send(Err(CommandError::not_taken()));
+        }
     }
 
     fn publish(&self) {

@@ -19,8 +19,9 @@ const FETCH_MAX: usize = 256;
 /// Something that happened, durable by the time it is told.
 #[derive(Clone, Debug, Serialize)]
 pub struct Event {
-    /// Position in the sequence of all events. Ids of a later run of Gantry are larger; there are
-    /// no gaps within a run. Below 2^53, so that JavaScript reads it exactly.
+    /// Position in the sequence of all events. Ids of a later term are larger, as far as the clocks
+    /// of the machines agree; there are no gaps within a term. Below 2^53, so that JavaScript reads
+    /// it exactly.
     pub id: u64,
     /// When it was told, in milliseconds since the Unix epoch.
     pub at: Timestamp,
@@ -198,10 +199,10 @@ struct Ring {
 }
 
 impl EventLog {
-    /// An empty ring whose ids begin after the microseconds of `start`. A run would have to tell a
-    /// million events a second to reach the ids of a later one.
+    /// An empty ring, open to readers, whose ids begin after the microseconds of `start`. A term
+    /// would have to tell a million events a second to reach the ids of a later one.
     pub(crate) fn new(start: Timestamp) -> Arc<Self> {
-        let last = start.as_millis().saturating_mul(1000);
+        let last = first_id(start);
         Arc::new(Self {
             ring: Mutex::new(Ring {
                 events: VecDeque::with_capacity(EVENTS_KEPT),
@@ -209,6 +210,14 @@ impl EventLog {
                 latest: Some(watch::Sender::new(last)),
             }),
         })
+    }
+
+    /// Begins anew at `start`: readers of before are told that they missed something.
+    pub(crate) fn open(&self, start: Timestamp) {
+        let mut ring = self.lock();
+        ring.events.clear();
+        ring.last = ring.last.max(first_id(start));
+        ring.latest = Some(watch::Sender::new(ring.last));
     }
 
     /// Tells `notices`, in their order.
@@ -235,7 +244,7 @@ impl EventLog {
         }
     }
 
-    /// Ends every stream, now and to come, once it has been read to the end.
+    /// Ends every stream, now and until it is opened again, once it has been read to the end.
     pub(crate) fn close(&self) {
         self.lock().latest = None;
     }
@@ -280,6 +289,10 @@ impl EventLog {
     fn lock(&self) -> std::sync::MutexGuard<'_, Ring> {
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn first_id(start: Timestamp) -> u64 {
+    start.as_millis().saturating_mul(1000)
 }
 
 #[cfg(test)]
@@ -331,6 +344,13 @@ mod tests {
         assert_eq!(count, EVENTS_KEPT);
         assert!(future.next().await.is_some());
         assert!(log.subscribe(None).next().await.is_none());
+
+        // Another term: nothing of the last one is left, and its readers are told so.
+        log.open(Timestamp::from_millis(50));
+        log.tell(Timestamp::ZERO, [audit(1)]);
+        let mut returned = log.subscribe(Some(5_001));
+        assert!(matches!(returned.next().await, Some(Delivery::Lagged)));
+        assert_eq!(sequence(&mut returned).await, Some(1));
     }
 
     #[test]

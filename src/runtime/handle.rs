@@ -1,23 +1,25 @@
-//! What everybody but the loop sees of the runtime.
+//! What everybody but the loop sees of the runtime, for as long as the process lives.
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use arc_swap::ArcSwap;
-use gantry_core::{Actor, Answer, Command, Refusal, ReplyToken, View};
-use gantry_store::{Loaded, Store};
+use arc_swap::{ArcSwap, ArcSwapOption};
+use gantry_core::{Actor, Answer, Command, Refusal, ReplyToken, Timestamp, View};
+use gantry_store::{Lease, Loaded, Member, Store};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    connection::{Connection, ConnectionStatus},
+    clock,
+    connection::{Connection, ConnectionState, ConnectionStatus},
     events::{EventLog, EventStream},
     metrics::Metrics,
+    role::{HomeStatus, Place, Standing},
 };
 
 /// Most commands that wait for the loop. At the bound a command is answered with
@@ -25,20 +27,44 @@ use super::{
 pub const COMMANDS_MAX: usize = 1_024;
 
 /// How long a command may take, storing its effect included.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
 /// How long reading the whole store may take.
 const READ_WITHIN: Duration = Duration::from_secs(120);
 
-/// The way into the runtime: commands go in, views and events come out. Cheap to clone.
+/// The way into the runtime: commands go in, views and events come out. Cheap to clone. Lives as
+/// long as the process, through all terms and the times between.
 #[derive(Clone)]
 pub struct Handle {
     shared: Arc<Shared>,
-    requests: mpsc::Sender<Request>,
 }
 
 impl Handle {
-    /// The state as it was at most 20 ms ago, or as it is when nothing happens. Immutable.
+    /// A handle of a process that does not act yet. `view` is what is shown until then; `home`
+    /// tells how the place of the records is.
+    pub fn new(
+        me: Member,
+        view: View,
+        home: impl Fn() -> HomeStatus + Send + Sync + 'static,
+    ) -> Self {
+        let now = clock::wall();
+        Self {
+            shared: Arc::new(Shared {
+                events: EventLog::new(now),
+                connection: Connection::new(now),
+                metrics: Metrics::default(),
+                view: ArcSwap::from_pointee(view),
+                place: Place::new(now),
+                entrance: ArcSwapOption::empty(),
+                tokens: AtomicU64::new(1),
+                home: Box::new(home),
+                me,
+            }),
+        }
+    }
+
+    /// The state as it was at most 20 ms ago, or as it is when nothing happens; in a process that
+    /// does not lead, what [`Standing::shown`] says. Immutable.
     pub fn view(&self) -> Arc<View> {
         self.shared.view.load_full()
     }
@@ -46,8 +72,10 @@ impl Handle {
     /// Asks for something. The answer comes when its effect is durable.
     ///
     /// # Errors
-    /// See [`CommandError`]. After [`CommandError::TimedOut`] the command may still take effect.
+    /// See [`CommandError`]. After [`CommandError::TimedOut`] and [`CommandError::OutcomeUnknown`]
+    /// the command may still take effect.
     pub async fn command(&self, actor: Actor, command: Command) -> Result<Answer, CommandError> {
+        let entrance = self.entrance()?;
         if let Some(reason) = self.shared.connection.store_problem() {
             return Err(CommandError::Unavailable { reason });
         }
@@ -58,16 +86,19 @@ impl Handle {
             command,
             reply,
         };
-        self.requests.try_send(request).map_err(|error| {
+        let sent = entrance.requests.try_send(request);
+        // What waits for its answer must not keep the queue of an ended term alive.
+        drop(entrance);
+        sent.map_err(|error| {
             self.shared.metrics.commands_refused_busy.add(1);
             match error {
                 mpsc::error::TrySendError::Full(_) => CommandError::Busy,
-                mpsc::error::TrySendError::Closed(_) => CommandError::stopping(),
+                mpsc::error::TrySendError::Closed(_) => CommandError::not_taken(),
             }
         })?;
         match tokio::time::timeout(ANSWER_WITHIN, answer).await {
-            Ok(Ok(answer)) => answer.map_err(CommandError::Refused),
-            Ok(Err(_)) => Err(CommandError::stopping()),
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(CommandError::OutcomeUnknown),
             Err(_) => Err(CommandError::TimedOut),
         }
     }
@@ -76,10 +107,11 @@ impl Handle {
     /// tasks.
     ///
     /// # Errors
-    /// [`CommandError::Unavailable`] when it cannot be read, or Gantry is stopping.
+    /// [`CommandError::Unavailable`] when it cannot be read, or Gantry is stopping;
+    /// [`CommandError::StandBy`].
     pub async fn stored(&self) -> Result<Loaded, CommandError> {
-        let store = self.shared.store();
-        let store = store.ok_or_else(CommandError::stopping)?;
+        let store = self.entrance()?.store.upgrade();
+        let store = store.ok_or_else(CommandError::not_taken)?;
         match tokio::time::timeout(READ_WITHIN, store.load()).await {
             Ok(Ok(loaded)) => Ok(loaded),
             Ok(Err(error)) => Err(CommandError::Unavailable {
@@ -90,7 +122,7 @@ impl Handle {
     }
 
     /// The events after `after` that are still remembered, then those to come; only the latter
-    /// without `after`.
+    /// without `after`. The stream ends with the term.
     pub fn events(&self, after: Option<u64>) -> EventStream {
         self.shared.events.subscribe(after)
     }
@@ -100,9 +132,43 @@ impl Handle {
         self.shared.connection.status()
     }
 
+    /// What this process is to the framework.
+    pub fn standing(&self) -> Standing {
+        self.shared.place.get(clock::wall())
+    }
+
+    /// How the place is where the records are kept, and who leads as far as it knows.
+    pub fn home(&self) -> HomeStatus {
+        (self.shared.home)()
+    }
+
+    /// Who leads, when it is another process.
+    pub fn other_leader(&self) -> Option<Member> {
+        let leader = self.home().leader;
+        leader.filter(|leader| leader.id != self.shared.me.id)
+    }
+
+    /// This process, as the others know it.
+    pub fn me(&self) -> &Member {
+        &self.shared.me
+    }
+
     /// What the runtime measures of itself.
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
+    }
+
+    fn entrance(&self) -> Result<Arc<Entrance>, CommandError> {
+        let entrance = self.shared.entrance.load_full();
+        entrance
+            .filter(|entrance| entrance.lease.holds())
+            .ok_or_else(|| CommandError::StandBy {
+                leader: self.other_leader(),
+            })
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 }
 
@@ -115,12 +181,25 @@ pub enum CommandError {
     /// Too many inputs wait; nothing has changed.
     #[error("the scheduler has more work queued than it takes: try again in a moment")]
     Busy,
-    /// The store cannot be written, or Gantry is stopping.
+    /// This process does not act; nothing has changed.
+    #[error("{}", stands_by(leader.as_ref()))]
+    StandBy {
+        /// Who does.
+        leader: Option<Member>,
+    },
+    /// The store cannot be written, or Gantry is stopping; nothing has changed.
     #[error("{reason}")]
     Unavailable {
         /// Why, as a clause.
         reason: String,
     },
+    /// The right to act ended while the effect was being stored; the command may have taken
+    /// effect.
+    #[error(
+        "this Gantry stopped leading while the change was being stored: look whether it took \
+         effect before repeating it"
+    )]
+    OutcomeUnknown,
     /// No answer in time; the command may still take effect.
     #[error(
         "no answer within {} seconds: look whether the command took effect before repeating it",
@@ -129,20 +208,31 @@ pub enum CommandError {
     TimedOut,
 }
 
+fn stands_by(leader: Option<&Member>) -> String {
+    match leader {
+        Some(leader) => format!("this Gantry stands by, {} leads", leader.host),
+        None => "this Gantry stands by, and no leader is known at the moment".to_owned(),
+    }
+}
+
 impl CommandError {
-    fn stopping() -> Self {
+    pub(crate) fn not_taken() -> Self {
         Self::Unavailable {
-            reason: "the scheduler is stopping".to_owned(),
+            reason: "the scheduler has stopped before it took the command; nothing has changed"
+                .to_owned(),
         }
     }
 }
+
+/// Where the answer to a command goes. Dropped, it says that the outcome is unknown.
+pub(crate) type Reply = oneshot::Sender<Result<Answer, CommandError>>;
 
 /// A command on its way to the loop, with the place its answer goes to.
 pub(crate) struct Request {
     pub(crate) token: ReplyToken,
     pub(crate) actor: Actor,
     pub(crate) command: Command,
-    pub(crate) reply: oneshot::Sender<Result<Answer, Refusal>>,
+    pub(crate) reply: Reply,
 }
 
 /// What handles and the loop share.
@@ -151,37 +241,52 @@ pub(crate) struct Shared {
     pub(crate) events: Arc<EventLog>,
     pub(crate) connection: Connection,
     pub(crate) metrics: Metrics,
-    // Held by those who write it: what is kept here must not outlive the term.
-    store: Mutex<Option<Weak<dyn Store>>>,
+    pub(crate) place: Place,
+    entrance: ArcSwapOption<Entrance>,
     tokens: AtomicU64,
+    home: Box<dyn Fn() -> HomeStatus + Send + Sync>,
+    me: Member,
+}
+
+/// The way into the term that runs.
+struct Entrance {
+    requests: mpsc::Sender<Request>,
+    lease: Lease,
+    // Held by those who write it: what is kept here must not outlive the term.
+    store: Weak<dyn Store>,
 }
 
 impl Shared {
-    /// From now on [`Handle::stored`] reads this store, as long as somebody else holds it.
-    pub(crate) fn set_store(&self, store: &Arc<dyn Store>) {
-        *self.store.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::downgrade(store));
+    /// A term begins: from here on commands are taken, and events are told. What comes back is
+    /// the loop's end of the queue.
+    pub(crate) fn open(&self, view: View, store: &Arc<dyn Store>) -> mpsc::Receiver<Request> {
+        let lease = store.lease();
+        let (requests, receiver) = mpsc::channel(COMMANDS_MAX);
+        let now = clock::wall();
+        self.events.open(view.at);
+        self.connection.reset(ConnectionState::Connecting, now);
+        self.view.store(Arc::new(view));
+        self.place.lead(now, lease.clone());
+        self.entrance.store(Some(Arc::new(Entrance {
+            requests,
+            lease,
+            store: Arc::downgrade(store),
+        })));
+        receiver
     }
 
-    fn store(&self) -> Option<Arc<dyn Store>> {
-        let store = self.store.lock().unwrap_or_else(PoisonError::into_inner);
-        store.as_ref()?.upgrade()
+    /// The term has ended, and nothing of it acts any more.
+    pub(crate) fn close(&self, state: ConnectionState, ended: String) {
+        let now = clock::wall();
+        self.entrance.store(None);
+        self.place.stand_by(now, ended);
+        self.connection.reset(state, now);
+        self.events.close();
     }
-}
 
-/// A handle on `view` and the loop's end of it: what is shared, and the commands as they come.
-pub(crate) fn channel(view: View) -> (Handle, Arc<Shared>, mpsc::Receiver<Request>) {
-    let (requests, receiver) = mpsc::channel(COMMANDS_MAX);
-    let shared = Arc::new(Shared {
-        events: EventLog::new(view.at),
-        connection: Connection::new(view.at),
-        metrics: Metrics::default(),
-        store: Mutex::new(None),
-        tokens: AtomicU64::new(1),
-        view: ArcSwap::from_pointee(view),
-    });
-    let handle = Handle {
-        shared: Arc::clone(&shared),
-        requests,
-    };
-    (handle, shared, receiver)
+    /// Shows what is stored, as it was `at` that time.
+    pub(crate) fn show_copy(&self, view: View, at: Timestamp) {
+        self.view.store(Arc::new(view));
+        self.place.show_copy(at);
+    }
 }

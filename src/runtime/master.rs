@@ -16,6 +16,7 @@ use gantry_mesos::{
         scheduler::{Call, Event, event::Type},
     },
 };
+use gantry_store::Lease;
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -94,6 +95,7 @@ pub fn client(mesos: &config::Mesos) -> SchedulerConfig {
 pub(crate) struct Link {
     pub(crate) shared: Arc<Shared>,
     pub(crate) clock: Clock,
+    pub(crate) lease: Lease,
     pub(crate) heard: mpsc::Sender<Heard>,
     pub(crate) calls: mpsc::Receiver<Calls>,
 }
@@ -117,7 +119,7 @@ impl Link {
             epoch,
             sender: sender.clone(),
         };
-        let mut mouth = std::pin::pin!(speak(self.calls, sender, current));
+        let mut mouth = std::pin::pin!(speak(self.calls, self.lease, sender, current));
         tokio::select! {
             () = &mut mouth => {}
             () = ears.listen(&mut events) => mouth.await,
@@ -129,6 +131,7 @@ impl Link {
 /// Sends the calls of steps, in their order.
 async fn speak(
     mut calls: mpsc::Receiver<Calls>,
+    lease: Lease,
     sender: CallSender,
     current: watch::Receiver<Option<Epoch>>,
 ) {
@@ -142,6 +145,9 @@ async fn speak(
             continue;
         };
         for call in calls {
+            if !lease.holds() {
+                break;
+            }
             match sender.send(epoch, translate::call(call)).await {
                 Ok(()) => {}
                 // The next subscription begins with what is wanted then.

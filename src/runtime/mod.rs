@@ -10,7 +10,12 @@
 //! Three tasks, joined by bounded queues. When the store is slow, steps pile up before the
 //! committer; at [`UNCOMMITTED_STEPS_MAX`] the driver takes no more inputs, commands are answered
 //! with [`CommandError::Busy`], and the stream of the master is no longer read.
+//!
+//! A [`Runtime`] lives for one term: as long as the lease of its store holds. A [`Handle`] lives as
+//! long as the process. Between the two stands the [`Candidate`], which campaigns, runs a term, and
+//! when it has ended stands by and campaigns again.
 
+mod candidate;
 mod clock;
 mod committer;
 mod connection;
@@ -19,6 +24,7 @@ mod events;
 mod handle;
 mod master;
 mod metrics;
+mod role;
 mod translate;
 
 #[cfg(test)]
@@ -27,26 +33,29 @@ mod tests;
 use std::sync::Arc;
 
 use gantry_core::{IdGenerator, Record, Scheduler, ServiceSpec, Settings};
-use gantry_mesos::{scheduler::SchedulerConfig, v1::FrameworkInfo};
-use gantry_store::{Store, StoreError};
+use gantry_mesos::{
+    scheduler::{Permission, SchedulerConfig},
+    v1::FrameworkInfo,
+};
+use gantry_store::{Lease, Store, StoreError};
 use thiserror::Error;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+pub use candidate::{Candidate, Home, Term, Work};
+pub(crate) use clock::wall;
 pub use committer::UNCOMMITTED_STEPS_MAX;
 pub use connection::{ConnectionState, ConnectionStatus, StoreState};
 pub use events::{Delivery, EVENTS_KEPT, Event, EventKind, EventStream};
-pub use handle::{COMMANDS_MAX, CommandError, Handle};
+pub(crate) use handle::Shared;
+pub use handle::{ANSWER_WITHIN, COMMANDS_MAX, CommandError, Handle};
 pub use master::{client, framework_info};
 pub use metrics::{Durations, Metrics, Number};
-
-#[cfg(test)]
-pub(crate) use handle::channel;
+pub use role::{HomeKind, HomeStatus, Reach, Role, Shown, Standing};
 
 use clock::Clock;
 use committer::{Calls, Committer};
 use driver::{Driver, Heard};
-use handle::Shared;
 use master::Link;
 
 /// What a runtime is made of.
@@ -65,19 +74,20 @@ pub struct Parts {
     pub info: FrameworkInfo,
 }
 
-/// A running scheduler. Stop it with [`Runtime::stop`]; dropping it abandons what is under way, as
-/// a crash would.
+/// A running scheduler, for one term. Stop it with [`Runtime::stop`]; dropping it abandons what is
+/// under way, as a crash would.
 pub struct Runtime {
     stop: CancellationToken,
-    shared: Arc<Shared>,
-    clock: Clock,
-    tasks: JoinHandle<Result<(), RuntimeError>>,
+    tasks: AbortOnDrop<Result<(), RuntimeError>>,
 }
 
 /// Why a runtime ended by itself.
 #[derive(Debug, Error)]
 pub enum RuntimeError {
-    /// The store belongs to another process now, which acts in our place.
+    /// The right to act has ended. Nothing left after that.
+    #[error("the lease has ended: {0}")]
+    LeaseLost(String),
+    /// The store fails in a way that no repetition mends, or belongs to another process now.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The client of the master could not be made.
@@ -89,8 +99,9 @@ pub enum RuntimeError {
 }
 
 impl Runtime {
-    /// Starts a scheduler. Must be called within a tokio runtime.
-    pub fn start(parts: Parts) -> (Handle, Self) {
+    /// Starts a scheduler behind `handle`, which must have none. Must be called within a tokio
+    /// runtime.
+    pub fn start(parts: Parts, handle: &Handle) -> Self {
         let stored_id = parts.records.iter().find_map(|record| match record {
             Record::Framework(framework) => Some(framework.id.as_str().into()),
             _ => None,
@@ -99,47 +110,46 @@ impl Runtime {
             id: stored_id,
             ..parts.info
         };
-        let (handle, loops) =
-            Loops::start(parts.settings, parts.services, parts.store, parts.records);
-        let Loops {
-            stop,
-            shared,
-            clock,
-            heard,
-            calls,
-            driver,
-            committer,
-        } = loops;
+        let loops = Loops::start(
+            parts.settings,
+            parts.services,
+            parts.store,
+            parts.records,
+            handle.shared(),
+        );
+        let permission = loops.lease.clone();
+        let client = SchedulerConfig {
+            permission: Permission::new(move || permission.holds()),
+            ..parts.client
+        };
         let link = Link {
-            shared: Arc::clone(&shared),
-            clock,
-            heard,
-            calls,
+            shared: Arc::clone(handle.shared()),
+            clock: loops.clock,
+            lease: loops.lease.clone(),
+            heard: loops.heard,
+            calls: loops.calls,
         };
-        let link = tokio::spawn(link.run(parts.client, info));
-        let events = Arc::clone(&shared);
-        let tasks = tokio::spawn(async move {
-            let _close = CloseEvents(events);
-            // Dropping the link's handle does not end it; aborting does, and is what is wanted when
-            // the store refuses: not one more call may leave.
-            let link = AbortOnDrop(link);
-            driver.await?;
-            committer.await??;
-            link.join().await??;
-            Ok(())
-        });
-        let runtime = Self {
+        let link = AbortOnDrop(tokio::spawn(link.run(client, info)));
+        let stop = loops.stop.clone();
+        let closing = Closing {
+            shared: Arc::clone(handle.shared()),
+            stop: loops.stop,
+            state: ConnectionState::StandBy,
+            ended: "it was abandoned".to_owned(),
+        };
+        let committer = AbortOnDrop(loops.committer);
+        let driver = AbortOnDrop(loops.driver);
+        let tasks = supervise(closing, loops.lease, driver, committer, link);
+        Self {
             stop,
-            shared,
-            clock,
-            tasks,
-        };
-        (handle, runtime)
+            tasks: AbortOnDrop(tokio::spawn(tasks)),
+        }
     }
 
-    /// Waits until the runtime ends by itself, which it does only for an error. May be cancelled.
+    /// Waits until the runtime ends by itself, which it does only for an error: when this returns,
+    /// nothing of it is left. May be cancelled.
     pub async fn ended(&mut self) -> RuntimeError {
-        match (&mut self.tasks).await {
+        match (&mut self.tasks.0).await {
             Ok(Err(error)) => error,
             Err(error) => RuntimeError::Panic(error),
             Ok(Ok(())) => std::future::pending().await,
@@ -150,27 +160,71 @@ impl Runtime {
     /// The tasks of the framework live on. The caller limits the time.
     ///
     /// # Errors
-    /// The store refused the last writes, or there was a fault.
+    /// The lease ended or the store failed before the last writes were durable, or there was a
+    /// fault.
     pub async fn stop(self) -> Result<(), RuntimeError> {
         self.stop.cancel();
-        let now = self.clock.now();
-        let outcome = self.tasks.await;
-        self.shared
-            .connection
-            .set_state(ConnectionState::Stopped, now);
-        outcome?
+        self.tasks.join().await?
+    }
+}
+
+/// Waits for the end of all parts, and tells readers. At a stop the driver ends first, then the
+/// committer, then the link; at the end of the lease the committer does, and takes the others along.
+async fn supervise(
+    mut closing: Closing,
+    lease: Lease,
+    driver: AbortOnDrop<()>,
+    mut committer: AbortOnDrop<Result<(), RuntimeError>>,
+    mut link: AbortOnDrop<Result<(), gantry_mesos::http::SetupError>>,
+) -> Result<(), RuntimeError> {
+    let outcome = run(&lease, &mut committer.0, &mut link.0).await;
+    closing.stop.cancel();
+    link.end().await;
+    committer.end().await;
+    let outcome = match (outcome, driver.join().await) {
+        (Ok(()), Err(panic)) => Err(RuntimeError::Panic(panic)),
+        (outcome, _) => outcome,
+    };
+    match &outcome {
+        Ok(()) => {
+            closing.state = ConnectionState::Stopped;
+            "it was stopped".clone_into(&mut closing.ended);
+        }
+        Err(error) => closing.ended = error.to_string(),
+    }
+    outcome
+}
+
+async fn run(
+    lease: &Lease,
+    committer: &mut JoinHandle<Result<(), RuntimeError>>,
+    link: &mut JoinHandle<Result<(), gantry_mesos::http::SetupError>>,
+) -> Result<(), RuntimeError> {
+    tokio::select! {
+        biased;
+        outcome = &mut *committer => outcome??,
+        // First, only when it could not begin.
+        outcome = &mut *link => {
+            outcome??;
+            return committer.await?;
+        }
+    }
+    tokio::select! {
+        outcome = link => Ok(outcome??),
+        // What is still on its way must not leave any more.
+        reason = lease.lost() => Err(RuntimeError::LeaseLost(reason)),
     }
 }
 
 /// The driver and the committer at work, with the ends that the link to the master holds.
 struct Loops {
     stop: CancellationToken,
-    shared: Arc<Shared>,
+    lease: Lease,
     clock: Clock,
     heard: mpsc::Sender<Heard>,
     calls: mpsc::Receiver<Calls>,
     driver: JoinHandle<()>,
-    committer: JoinHandle<Result<(), StoreError>>,
+    committer: JoinHandle<Result<(), RuntimeError>>,
 }
 
 impl Loops {
@@ -179,12 +233,14 @@ impl Loops {
         services: Vec<ServiceSpec>,
         store: Arc<dyn Store>,
         records: Vec<Record>,
-    ) -> (Handle, Self) {
-        let clock = Clock::start();
+        shared: &Arc<Shared>,
+    ) -> Self {
+        let newest = records.iter().map(Record::newest_moment).max();
+        let clock = Clock::start(newest.unwrap_or_default());
         let ids = IdGenerator::new(seed());
         let (scheduler, first) = Scheduler::start(clock.now(), settings, ids, services, records);
-        let (handle, shared, requests) = handle::channel(scheduler.view());
-        shared.set_store(&store);
+        let lease = store.lease();
+        let requests = shared.open(scheduler.view(), &store);
         let (heard, heard_by_driver) = mpsc::channel(master::HEARD_MAX);
         let (steps, steps_by_committer) = mpsc::channel(UNCOMMITTED_STEPS_MAX);
         let (calls_of_committer, calls) = mpsc::channel(master::CALLS_MAX);
@@ -192,36 +248,44 @@ impl Loops {
         let driver = Driver {
             scheduler,
             clock,
-            shared: Arc::clone(&shared),
+            shared: Arc::clone(shared),
             requests,
             heard: heard_by_driver,
             steps,
         };
         let committer = Committer {
             store,
+            lease: lease.clone(),
             clock,
-            shared: Arc::clone(&shared),
+            shared: Arc::clone(shared),
             steps: steps_by_committer,
             calls: calls_of_committer,
         };
-        let loops = Self {
+        Self {
             driver: tokio::spawn(driver.run(first, stop.clone())),
             committer: tokio::spawn(committer.run()),
             stop,
-            shared,
+            lease,
             clock,
             heard,
             calls,
-        };
-        (handle, loops)
+        }
     }
 }
 
-struct CloseEvents(Arc<Shared>);
+/// However a term ends, readers are told.
+struct Closing {
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    state: ConnectionState,
+    ended: String,
+}
 
-impl Drop for CloseEvents {
+impl Drop for Closing {
     fn drop(&mut self) {
-        self.0.events.close();
+        self.stop.cancel();
+        self.shared
+            .close(self.state, std::mem::take(&mut self.ended));
     }
 }
 
@@ -230,6 +294,14 @@ struct AbortOnDrop<T>(JoinHandle<T>);
 impl<T> AbortOnDrop<T> {
     async fn join(mut self) -> Result<T, tokio::task::JoinError> {
         (&mut self.0).await
+    }
+
+    /// Ends it, and waits until nothing of it is left.
+    async fn end(&mut self) {
+        self.0.abort();
+        if !self.0.is_finished() {
+            let _ = (&mut self.0).await;
+        }
     }
 }
 

@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use gantry_mesos::scheduler::{CallOutcome, CallReport, SchedulerEvent, SendError};
+use gantry_mesos::scheduler::{CallOutcome, CallReport, Permission, SchedulerEvent, SendError};
 use gantry_mesos::v1::scheduler::Call;
 use support::{Client, Request, Server, client, config, soon};
 
@@ -67,6 +69,32 @@ async fn many_calls_leave_in_order_before_the_first_answer() {
         request.accept().await;
     }
     soon(flushed).await.unwrap();
+}
+
+#[tokio::test]
+async fn nothing_leaves_once_the_permission_has_ended() {
+    let permitted = Arc::new(AtomicBool::new(true));
+    let asked = Arc::clone(&permitted);
+    let (mut master, mut client, stream, epoch) = start_with(|config| {
+        config.permission = Permission::new(move || asked.load(Ordering::SeqCst));
+    })
+    .await;
+    client.calls.send(epoch, kill("before")).await.unwrap();
+    let before = master.request().await;
+    assert_eq!(task(&before.call()), "before");
+
+    permitted.store(false, Ordering::SeqCst);
+    client.calls.send(epoch, kill("after")).await.unwrap();
+    before.accept().await;
+    stream.end_stream().await;
+    let mut ends = Vec::new();
+    while let Some(event) = soon(client.events.next()).await {
+        if let SchedulerEvent::Disconnected { reason, .. } = event {
+            ends.push(format!("{reason:?}"));
+        }
+    }
+    assert_eq!(ends, ["Closed", "NotPermitted"]);
+    assert!(master.try_request().is_none());
 }
 
 #[tokio::test]

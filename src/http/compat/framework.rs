@@ -9,7 +9,7 @@ use super::{
     shapes::{InOrder, Number, TaskObject, is_launched, launch_order},
     unconfirmed,
 };
-use crate::http::{AppState, error::ApiError, query::Query, security};
+use crate::http::{AppState, error::ApiError, proxy, query::Query, security};
 
 /// How long the one who asked for a restart has to receive the answer, as in the original.
 const RESTART_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
@@ -192,8 +192,11 @@ pub(crate) async fn restart(
     if !query.is_sure() {
         return Ok(unconfirmed(&query));
     }
-    let peer = request.peer_addr().map(|peer| peer.ip().to_string());
-    tracing::warn!(peer, "a restart of the framework was asked for over HTTP");
+    let asked_by = proxy::asked_by(&request);
+    tracing::warn!(
+        asked_by,
+        "a restart of the framework was asked for over HTTP"
+    );
     let state = state.get_ref().clone();
     tokio::spawn(async move {
         tokio::time::sleep(RESTART_AFTER).await;

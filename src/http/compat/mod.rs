@@ -19,6 +19,7 @@ use super::{
     query::Query,
     read,
 };
+use crate::runtime::Role;
 
 /// What became of a request whose answer, by contract, does not say.
 const RESULT_HEADER: &str = "x-gantry-result";
@@ -80,9 +81,10 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 }
 
 /// The original has none of these routes before its first subscription (it answers 404); we have
-/// them, and say what is missing.
+/// them, and say what is missing. What was stored is the state of one that had subscribed.
 fn require_first_subscription(state: &AppState) -> Result<(), ApiError> {
-    if state.handle().view().framework.subscription > 0 {
+    let leads = state.handle().standing().role == Role::Leader;
+    if !leads || state.handle().view().framework.subscription > 0 {
         return Ok(());
     }
     let problem = state.handle().connection().problem();

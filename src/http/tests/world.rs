@@ -14,9 +14,11 @@ use gantry_core::{
     Template, Timestamp, Uri, WorkloadName,
 };
 
+use gantry_store::{Member, Memory, Store};
+
 use crate::{
     http::{AppState, HttpSettings, LogTail},
-    runtime::{ConnectionState, channel},
+    runtime::{CommandError, ConnectionState, Handle, HomeKind, HomeStatus, Reach, Shared},
 };
 
 /// When the worlds of the tests begin.
@@ -32,8 +34,9 @@ pub(super) struct World {
     pub(super) state: AppState,
     scheduler: Arc<Mutex<Scheduler>>,
     publish: Publish,
-    connect: Box<dyn Fn(ConnectionState)>,
-    heard: Box<dyn Fn(Timestamp)>,
+    pub(super) shared: Arc<Shared>,
+    /// What is known of the place of the records; one process alone, unless a test says otherwise.
+    pub(super) home: Arc<Mutex<HomeStatus>>,
     at: Mutex<u64>,
     offers: Mutex<u32>,
 }
@@ -57,7 +60,17 @@ impl World {
             .collect();
         let (scheduler, _) =
             Scheduler::start(start, Settings::new("my-fw"), ids, services, Vec::new());
-        let (handle, shared, mut requests) = channel(scheduler.view());
+        let me = member("me", None);
+        let home = Arc::new(Mutex::new(HomeStatus {
+            kind: HomeKind::Embedded,
+            reach: Reach::Always,
+            leader: Some(me.clone()),
+        }));
+        let told = Arc::clone(&home);
+        let handle = Handle::new(me, scheduler.view(), move || told.lock().unwrap().clone());
+        let shared = Arc::clone(handle.shared());
+        let store: Arc<dyn Store> = Arc::new(Memory::new());
+        let mut requests = shared.open(scheduler.view(), &store);
         let mut settings = HttpSettings::new("my fw", LogTail::new("/nowhere", "my fw.log"));
         settings.declared_counts = declared;
         adjust(&mut settings);
@@ -82,18 +95,15 @@ impl World {
                 let mut effects = scheduler.step(now, vec![input]);
                 let (_, answer) = effects.replies.pop().expect("a command is answered");
                 loop_publish(&scheduler, effects);
-                let _ = request.reply.send(answer);
+                let _ = request.reply.send(answer.map_err(CommandError::Refused));
             }
         });
-        let connection = Arc::clone(&shared);
         Self {
             state: AppState::new(handle, settings),
             scheduler,
             publish,
-            connect: Box::new(move |state| {
-                connection.connection.set_state(state, start);
-            }),
-            heard: Box::new(move |at| shared.connection.heard(at)),
+            shared,
+            home,
             at: Mutex::new(START),
             offers: Mutex::new(0),
         }
@@ -117,7 +127,9 @@ impl World {
     }
 
     pub(super) fn subscribe(&self) {
-        (self.connect)(ConnectionState::Subscribed);
+        let start = Timestamp::from_millis(START);
+        let connection = &self.shared.connection;
+        connection.set_state(ConnectionState::Subscribed, start);
         self.step(vec![MesosEvent::Subscribed {
             framework_id: FrameworkId::new("fw-0001"),
         }]);
@@ -125,7 +137,7 @@ impl World {
 
     /// The master is heard of.
     pub(super) fn heartbeat(&self, at: Timestamp) {
-        (self.heard)(at);
+        self.shared.connection.heard(at);
     }
 
     /// An offer of an agent with so much; what is launched on it.
@@ -182,6 +194,14 @@ impl World {
             message: message.map(str::to_owned),
             healthy,
         })])
+    }
+}
+
+pub(super) fn member(id: &str, url: Option<String>) -> Member {
+    Member {
+        id: id.to_owned(),
+        host: format!("{id}.example"),
+        url,
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) enum Condition {
     Unreachable,
     /// Running tasks fail their health check.
     Unhealthy,
-    /// Instances wait for an offer that fits.
+    /// Instances wait for an offer that fits, or for the release of the brake.
     Waiting,
     /// Mesos has not spoken of some tasks since the subscription.
     Unconfirmed,
@@ -34,7 +34,7 @@ impl Condition {
             Self::Unreachable
         } else if counts.unhealthy > 0 {
             Self::Unhealthy
-        } else if counts.waiting > 0 {
+        } else if counts.waiting + counts.braked > 0 {
             Self::Waiting
         } else if counts.unconfirmed > 0 {
             Self::Unconfirmed
@@ -55,6 +55,7 @@ impl Condition {
 pub(crate) struct CountsJson {
     waiting: u32,
     backing_off: u32,
+    braked: u32,
     starting: u32,
     running: u32,
     healthy: u32,
@@ -70,6 +71,7 @@ impl From<&Counts> for CountsJson {
         Self {
             waiting: counts.waiting,
             backing_off: counts.backing_off,
+            braked: counts.braked,
             starting: counts.starting,
             running: counts.running,
             healthy: counts.healthy,
@@ -161,7 +163,7 @@ impl<'a> From<&'a Funnel> for FunnelJson<'a> {
 struct WaitingInstance<'a> {
     name: String,
     number: u32,
-    /// `offer` or `back_off`
+    /// `offer`, `back_off` or `brake`
     waits_for: &'static str,
     since: u64,
     /// The end of the back-off.
@@ -276,6 +278,12 @@ pub(crate) fn sentences(view: &View, workload: &Workload, problem: Option<String
         sentences.push(format!(
             "{} waits after a failure before the next try",
             instances(counts.backing_off)
+        ));
+    }
+    if counts.braked > 0 {
+        sentences.push(format!(
+            "{} waits for the release of the brake",
+            instances(counts.braked)
         ));
     }
     if counts.unreachable > 0 {

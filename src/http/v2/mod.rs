@@ -6,6 +6,7 @@
 mod agents;
 mod deployments;
 mod explain;
+mod leader;
 mod overview;
 mod stored;
 mod tasks;
@@ -27,6 +28,8 @@ use super::{
     read,
 };
 
+pub(super) use stored::DECLARATION_BYTES_MAX;
+
 /// Entries of a page unless asked otherwise.
 const LIMIT_DEFAULT: usize = 100;
 
@@ -39,6 +42,8 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
         config.service(resource.default_service(web::to(method_not_allowed)));
     };
     route("/overview", read().to(overview::get));
+    route("/leader", read().to(leader::get));
+    route("/brake/release", web::post().to(leader::release_brake));
     route("/workloads", read().to(workloads::list));
     route("/workloads/{name}", read().to(workloads::get));
     route("/workloads/{name}/explain", read().to(workloads::explain));

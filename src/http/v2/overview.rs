@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::{
     explain::{Condition, CountsJson, sentences},
+    leader::{BrakeJson, LeadershipJson},
     workloads::image,
 };
 use crate::{
@@ -22,6 +23,10 @@ struct Overview<'a> {
     at: u64,
     framework: FrameworkJson<'a>,
     connection: ConnectionJson,
+    /// Who acts, and what this Gantry is beside it.
+    leadership: LeadershipJson,
+    /// The disaster brake, while it is on.
+    brake: Option<BrakeJson>,
     totals: Totals,
     /// The workloads that somebody should look at, the worst first; at most 20.
     trouble: Vec<TroubleJson<'a>>,
@@ -45,13 +50,13 @@ struct FrameworkJson<'a> {
 /// The connections to the master and to the store.
 #[derive(Serialize)]
 struct ConnectionJson {
-    /// `connecting`, `subscribed`, `removed`, `failed_over`, `refused` or `stopped`.
+    /// `connecting`, `subscribed`, `removed`, `failed_over`, `refused`, `stand_by` or `stopped`.
     state: &'static str,
     since: u64,
     master: Option<String>,
     /// How long ago the master was last heard of, in milliseconds.
     last_heard_ago: Option<u64>,
-    /// `writable`, `failing` or `refused`.
+    /// `writable` or `failing`.
     store: &'static str,
     /// Why Gantry cannot do its work at the moment.
     problem: Option<String>,
@@ -72,7 +77,6 @@ impl ConnectionJson {
             store: match status.store {
                 StoreState::Writable => "writable",
                 StoreState::Failing { .. } => "failing",
-                StoreState::Refused { .. } => "refused",
             },
             problem: status.problem(),
             master: status.master,
@@ -131,6 +135,8 @@ pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
             agents: view.framework.agents,
         },
         connection: ConnectionJson::new(connection, &view),
+        leadership: LeadershipJson::of(&state),
+        brake: view.brake.as_ref().map(Into::into),
         totals: totals(&view),
         trouble: trouble
             .map(|(condition, workload)| TroubleJson {
@@ -161,6 +167,7 @@ fn totals(view: &View) -> Totals {
         let counts = &workload.counts;
         sum.waiting += counts.waiting;
         sum.backing_off += counts.backing_off;
+        sum.braked += counts.braked;
         sum.starting += counts.starting;
         sum.running += counts.running;
         sum.healthy += counts.healthy;

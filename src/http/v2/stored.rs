@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Largest declaration: a thousand task types of 16 kB.
-const DECLARATION_BYTES_MAX: usize = 16 << 20;
+pub(crate) const DECLARATION_BYTES_MAX: usize = 16 << 20;
 
 /// Most instances in all of a declaration, each of which takes a kilobyte while it is looked at.
 const INSTANCES_MAX: u64 = 2_000_000;

@@ -1,5 +1,7 @@
 //! Settings of the scheduler client, each with the reason of its default.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::address::{MasterSource, Scheme};
@@ -19,6 +21,8 @@ pub struct SchedulerConfig {
     pub timing: Timing,
     /// Limits of sizes and queues.
     pub limits: Limits,
+    /// Whether anything may be sent.
+    pub permission: Permission,
 }
 
 impl SchedulerConfig {
@@ -30,6 +34,7 @@ impl SchedulerConfig {
             http: HttpOptions::default(),
             timing: Timing::default(),
             limits: Limits::default(),
+            permission: Permission::default(),
         }
     }
 
@@ -38,6 +43,36 @@ impl SchedulerConfig {
             MasterSource::List { scheme, .. } => *scheme,
             MasterSource::ZooKeeper(_) => None,
         }
+    }
+}
+
+/// Whether this process may speak for the framework. It is asked right before a SUBSCRIBE or calls
+/// are written, so that a process that was frozen past the end of its right sends nothing of what
+/// was queued before. Once it says no it must not say yes again: the client stops.
+#[derive(Clone)]
+pub struct Permission(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl Permission {
+    /// Asks `holds` each time; it must not block.
+    pub fn new(holds: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self(Arc::new(holds))
+    }
+
+    pub(super) fn holds(&self) -> bool {
+        (self.0)()
+    }
+}
+
+impl Default for Permission {
+    /// For ever.
+    fn default() -> Self {
+        Self::new(|| true)
+    }
+}
+
+impl fmt::Debug for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Permission").field(&self.holds()).finish()
     }
 }
 

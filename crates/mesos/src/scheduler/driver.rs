@@ -193,6 +193,9 @@ impl Driver {
         let deadline = Instant::now() + timeout;
         let call = self.subscribe_call();
         let limit = self.config.limits.record_bytes_max;
+        if !self.config.permission.holds() {
+            return Err(Ok(End::new(DisconnectReason::NotPermitted, Next::Stop)));
+        }
         let answer = subscribe(&self.http, &master, &call, limit, deadline)
             .await
             .map_err(|reason| Ok(End::new(reason, on_failure())))?;
@@ -254,6 +257,7 @@ impl Driver {
             framework_id: subscribed.framework_id.clone(),
             master: master.clone(),
             stream_id,
+            permission: self.config.permission.clone(),
         })));
         tracing::info!(%epoch, %master, framework_id = subscribed.framework_id.value, "subscribed");
         let facts = Subscribed {

@@ -229,6 +229,9 @@ pub enum DisconnectReason {
     /// ZooKeeper names another leader.
     #[error("{0} leads now")]
     LeaderChanged(HostPort),
+    /// The client's [`Permission`](super::Permission) has ended; it stops.
+    #[error("this process may not speak for the framework any more")]
+    NotPermitted,
 }
 
 /// What became of a call that was not accepted.

@@ -51,7 +51,7 @@ use std::collections::VecDeque;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-pub use config::{Limits, SchedulerConfig, Subscription, Timing};
+pub use config::{Limits, Permission, SchedulerConfig, Subscription, Timing};
 pub use event::{
     CallOutcome, CallReport, DisconnectReason, Epoch, RefusalKind, SchedulerEvent, Subscribed,
 };
@@ -101,7 +101,8 @@ pub struct EventStream {
 
 impl EventStream {
     /// The next event; `None` after the client has stopped, which it does only after
-    /// a [`SchedulerEvent::Refused`] that no repetition can change.
+    /// a [`SchedulerEvent::Refused`] that no repetition can change, and when its
+    /// [`Permission`] has ended.
     ///
     /// May be cancelled without losing an event.
     pub async fn next(&mut self) -> Option<SchedulerEvent> {

@@ -231,6 +231,9 @@ async fn write(
             let Ok(item) = queue.try_recv() else { break };
             put(item, room, &mut buffer);
         }
+        if !session.permission.holds() {
+            return;
+        }
         let written = async {
             io.write_all_buf(&mut buffer).await?;
             io.flush().await

@@ -8,7 +8,7 @@ use prost::Message;
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::config::SchedulerConfig;
+use super::config::{Permission, SchedulerConfig};
 use super::event::{CallOutcome, CallReport, DisconnectReason, Epoch};
 use super::pipeline::{self, InFlight};
 use crate::address::HostPort;
@@ -111,6 +111,7 @@ pub(super) struct Session {
     pub(super) framework_id: FrameworkId,
     pub(super) master: HostPort,
     pub(super) stream_id: String,
+    pub(super) permission: Permission,
 }
 
 /// A subscription that the calls found to be over.

@@ -1,0 +1,220 @@
+//! Handing a request to the leader.
+
+use std::time::Duration;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderName},
+    },
+};
+use bytes::Bytes;
+use gantry_store::Member;
+
+use super::{
+    AppState,
+    error::{ApiError, Code},
+    role,
+};
+use crate::runtime::{ANSWER_WITHIN, Role};
+
+/// Who handed on a request. One that carries it is not handed on again.
+pub(super) const FORWARDED_BY: HeaderName = HeaderName::from_static("x-gantry-forwarded-by");
+
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// Making a connection to the leader must not take longer.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+
+/// The leader may hold the request before it begins to work on it.
+const ANSWERED_WITHIN: Duration = ANSWER_WITHIN.saturating_add(Duration::from_secs(15));
+
+/// Of a connection and not of a message (RFC 9110, 7.6.1), or written anew by whoever sends.
+const NOT_HANDED_ON: [HeaderName; 11] = [
+    header::CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::TE,
+    header::TRAILER,
+    header::TRANSFER_ENCODING,
+    header::UPGRADE,
+    header::CONTENT_LENGTH,
+    header::EXPECT,
+];
+
+/// Whether a page of another site asks was looked at here, where `Host` is what the browser sent.
+const LOOKED_AT: [HeaderName; 6] = [
+    header::HOST,
+    header::ORIGIN,
+    header::REFERER,
+    HeaderName::from_static("sec-fetch-site"),
+    HeaderName::from_static("sec-fetch-mode"),
+    HeaderName::from_static("sec-fetch-dest"),
+];
+
+/// What became of it.
+pub(super) enum Outcome {
+    /// The leader's answer.
+    Answered(HttpResponse),
+    /// Nothing has changed; it may be tried again, with whoever leads then. Why, as a clause.
+    NotTaken(String),
+    /// It may have taken effect.
+    Failed(ApiError),
+}
+
+/// A client that takes no way but the direct one.
+pub(super) fn client() -> reqwest::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .no_proxy()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_WITHIN)
+        .timeout(ANSWERED_WITHIN)
+        // On a connection that the leader is about to close, a request would be lost in a way that
+        // cannot be told from one that took effect.
+        .pool_max_idle_per_host(0)
+        .build()
+}
+
+/// Hands a request with its whole body to `leader`.
+pub(super) async fn forward(
+    state: &AppState,
+    leader: &Member,
+    request: &HttpRequest,
+    body: Bytes,
+) -> Outcome {
+    let host = &leader.host;
+    let Some(client) = &state.0.client else {
+        return Outcome::NotTaken(format!("{host} leads, and nothing can be handed to it"));
+    };
+    let Some(url) = &leader.url else {
+        return Outcome::NotTaken(format!(
+            "{host} leads, and does not say where it is reached"
+        ));
+    };
+    // A page of ours asked for it, which the leader cannot see.
+    let method = match *request.method() {
+        Method::GET => reqwest::Method::POST,
+        ref other => match reqwest::Method::from_bytes(other.as_str().as_bytes()) {
+            Ok(method) => method,
+            Err(_) => return Outcome::NotTaken("the method is not known".to_owned()),
+        },
+    };
+    let answer = client
+        .request(method, format!("{url}{}", request.uri()))
+        .headers(headers(request, &state.handle().me().id))
+        .body(body)
+        .send()
+        .await;
+    match answer {
+        Ok(answer) => answered(answer),
+        Err(error) if error.is_connect() || error.is_builder() => Outcome::NotTaken(format!(
+            "{host} leads, and cannot be reached at {url}: {}",
+            root_cause(&error)
+        )),
+        Err(error) if error.is_timeout() => Outcome::Failed(ApiError::new(
+            Code::TimedOut,
+            format!(
+                "no answer from the leader {host} in time: look whether the change took effect before repeating it"
+            ),
+        )),
+        Err(error) => Outcome::Failed(ApiError::new(
+            Code::OutcomeUnknown,
+            format!(
+                "the connection to the leader {host} broke: {}; look whether the change took effect before repeating it",
+                root_cause(&error)
+            ),
+        )),
+    }
+}
+
+fn headers(request: &HttpRequest, me: &str) -> reqwest::header::HeaderMap {
+    let named = of_connection(request.headers().get_all(header::CONNECTION));
+    let mut handed_on = reqwest::header::HeaderMap::new();
+    let mut append = |name: &str, value: &[u8]| {
+        let name = reqwest::header::HeaderName::from_bytes(name.as_bytes());
+        let value = reqwest::header::HeaderValue::from_bytes(value);
+        if let (Ok(name), Ok(value)) = (name, value) {
+            handed_on.append(name, value);
+        }
+    };
+    for (name, value) in request.headers() {
+        let dropped = NOT_HANDED_ON.contains(name)
+            || LOOKED_AT.contains(name)
+            || *name == FORWARDED_FOR
+            || named.iter().any(|named| named == name.as_str());
+        if !dropped {
+            append(name.as_str(), value.as_bytes());
+        }
+    }
+    let before = request.headers().get(FORWARDED_FOR);
+    let before = before.and_then(|value| value.to_str().ok());
+    let peer = request.peer_addr().map(|peer| peer.ip().to_string());
+    let way: Vec<_> = before.into_iter().chain(peer.as_deref()).collect();
+    if !way.is_empty() {
+        append(FORWARDED_FOR.as_str(), way.join(", ").as_bytes());
+    }
+    append(FORWARDED_BY.as_str(), me.as_bytes());
+    handed_on
+}
+
+/// The names that `Connection` adds to those that are not handed on, in lower case.
+fn of_connection<'a>(
+    values: impl Iterator<Item = &'a actix_web::http::header::HeaderValue>,
+) -> Vec<String> {
+    values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|name| name.trim().to_ascii_lowercase())
+        .collect()
+}
+
+fn answered(answer: reqwest::Response) -> Outcome {
+    let status = answer.status();
+    let role = answer.headers().get(role::ROLE.as_str());
+    // Whoever does not lead has changed nothing.
+    if status == reqwest::StatusCode::SERVICE_UNAVAILABLE
+        && role.is_some_and(|role| *role != Role::Leader.name())
+    {
+        return Outcome::NotTaken("the one that led does not lead any more".to_owned());
+    }
+    let status = StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    let mut response = HttpResponse::build(status);
+    for (name, value) in answer.headers() {
+        let Ok(name) = HeaderName::from_bytes(name.as_str().as_bytes()) else {
+            continue;
+        };
+        if !NOT_HANDED_ON.contains(&name) {
+            response.append_header((name, value.as_bytes()));
+        }
+    }
+    Outcome::Answered(response.streaming(answer.bytes_stream()))
+}
+
+/// Who asked: the address of the client that another Gantry handed on for, with that Gantry's, as
+/// anybody can claim to hand on.
+pub(super) fn asked_by(request: &HttpRequest) -> String {
+    let peer = request.peer_addr().map(|peer| peer.ip().to_string());
+    let peer = peer.unwrap_or_default();
+    match client_of(request.headers()) {
+        Some(client) => format!("{client} via {peer}"),
+        None => peer,
+    }
+}
+
+fn client_of(headers: &HeaderMap) -> Option<std::net::IpAddr> {
+    headers.get(FORWARDED_BY)?;
+    let way = headers.get(FORWARDED_FOR)?.to_str().ok()?;
+    way.rsplit(',').next()?.trim().parse().ok()
+}
+
+/// The innermost reason: the outer ones only say that sending failed.
+fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string()
+}

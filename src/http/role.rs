@@ -1,0 +1,287 @@
+//! What a Gantry that does not lead does with requests: reads are answered from its copy and marked,
+//! writes are handed to the leader, event streams are sent there.
+
+use std::{future::ready, time::Duration};
+
+use actix_web::{
+    Error, FromRequest as _, HttpRequest, HttpResponse, ResponseError as _,
+    body::{BoxBody, MessageBody},
+    dev::{Payload, ServiceRequest, ServiceResponse},
+    error::PayloadError,
+    http::{
+        Method,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+    web,
+};
+use bytes::Bytes;
+use futures_util::stream;
+use gantry_core::Timestamp;
+use gantry_store::Member;
+use tokio::time::{Instant, sleep};
+
+use super::{
+    AppState, body,
+    error::{ApiError, Code},
+    proxy::{self, Outcome},
+    security, v2,
+};
+use crate::runtime::{Role, Shown, Standing};
+
+/// What this Gantry is; on every answer of one that does not lead.
+pub(super) const ROLE: HeaderName = HeaderName::from_static("x-gantry-role");
+
+/// Where the leader is reached, or the name of its host.
+const LEADER: HeaderName = HeaderName::from_static("x-gantry-leader");
+
+/// When the state was as it is answered.
+const AS_OF: HeaderName = HeaderName::from_static("x-gantry-as-of");
+
+/// How long a write is held while there is no leader, or it cannot be reached, before it is refused:
+/// long enough for an orderly change of the leader.
+const HOLD: Duration = Duration::from_secs(10);
+
+/// Between two looks whether there is a leader.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum About {
+    /// This process, whatever its role is.
+    Process,
+    /// The state: to be read.
+    State,
+    /// What happens.
+    Events,
+    /// To change something.
+    Change,
+}
+
+impl About {
+    fn of(request: &ServiceRequest) -> Self {
+        let path = request.path();
+        let plain = path.strip_prefix("/api/v1").unwrap_or(path);
+        let reads = matches!(
+            *request.method(),
+            Method::GET | Method::HEAD | Method::OPTIONS
+        );
+        // The one GET that changes something.
+        if !reads || (plain == RESTART && request.method() == Method::GET) {
+            return Self::Change;
+        }
+        if path == "/api/v2/events" {
+            return Self::Events;
+        }
+        let own = [
+            "/",
+            "/health",
+            "/metrics",
+            "/logs",
+            "/moduleList",
+            "/framework/info",
+            "/stylesheets/dynamic-style.css",
+            "/api/v2/leader",
+            "/api/v2/metrics",
+        ];
+        if own.contains(&plain) || path.starts_with("/static/") {
+            return Self::Process;
+        }
+        Self::State
+    }
+}
+
+const RESTART: &str = "/framework/restart";
+
+pub(crate) async fn guard(
+    state: web::Data<AppState>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let standing = state.handle().standing();
+    if standing.role == Role::Leader {
+        return Ok(next.call(request).await?.map_into_boxed_body());
+    }
+    let refused = |request: ServiceRequest, error: &ApiError| {
+        let response = request.into_response(error.error_response());
+        Ok(marked(response, &state, &standing))
+    };
+    match About::of(&request) {
+        About::Process => {}
+        About::State if standing.shown != Shown::Nothing => {}
+        About::State => return refused(request, &nothing_read(&state, &standing)),
+        About::Events => {
+            let response = match to_leader(&state, request.request()) {
+                Ok(location) => HttpResponse::TemporaryRedirect()
+                    .insert_header((header::LOCATION, location))
+                    .finish(),
+                Err(error) => error.error_response(),
+            };
+            return Ok(marked(request.into_response(response), &state, &standing));
+        }
+        About::Change => return change(&state, request, next).await,
+    }
+    let response = next.call(request).await?.map_into_boxed_body();
+    Ok(marked(response, &state, &standing))
+}
+
+fn nothing_read(state: &AppState, standing: &Standing) -> ApiError {
+    let why = standing.fault.clone();
+    let why = why.or_else(|| state.handle().home().reach.problem());
+    let why = why.map_or_else(String::new, |why| format!(": {why}"));
+    ApiError::new(
+        Code::Unavailable,
+        format!("this Gantry does not lead, and has not read what is stored yet{why}"),
+    )
+    .remedy("GET /api/v2/leader tells who leads")
+}
+
+fn to_leader(state: &AppState, request: &HttpRequest) -> Result<String, ApiError> {
+    let leader = state.handle().other_leader();
+    let url = leader.and_then(|leader| leader.url).ok_or_else(|| {
+        ApiError::new(
+            Code::StandBy,
+            "this Gantry does not lead, and the address of the leader is not known",
+        )
+    })?;
+    Ok(format!("{url}{}", request.uri()))
+}
+
+// === Changes ===
+
+/// Who is to make the change.
+enum Turn {
+    Ours,
+    Theirs(Member),
+    Nobodys(String),
+}
+
+fn turn(state: &AppState, forwarded: bool) -> Turn {
+    let handle = state.handle();
+    if handle.standing().role == Role::Leader {
+        return Turn::Ours;
+    }
+    match handle.other_leader() {
+        // One hop and no more: two that take each other for the leader would go on for ever.
+        Some(leader) if !forwarded => Turn::Theirs(leader),
+        Some(leader) => Turn::Nobodys(format!(
+            "{} leads, but another Gantry has handed this request here",
+            leader.host
+        )),
+        None => Turn::Nobodys("there is no leader at the moment".to_owned()),
+    }
+}
+
+async fn change(
+    state: &web::Data<AppState>,
+    request: ServiceRequest,
+    next: Next<impl MessageBody + 'static>,
+) -> Result<ServiceResponse<BoxBody>, Error> {
+    let (request, mut payload) = request.into_parts();
+    let payload = web::Payload::from_request(&request, &mut payload).await?;
+    let answer = match made_here(state, &request, payload).await {
+        Ok(body) => {
+            let payload = Box::pin(stream::once(ready(Ok::<_, PayloadError>(body))));
+            let request = ServiceRequest::from_parts(request, Payload::Stream { payload });
+            return Ok(next.call(request).await?.map_into_boxed_body());
+        }
+        Err(Elsewhere::Answered(answer)) => return Ok(ServiceResponse::new(request, answer)),
+        Err(Elsewhere::Refused(error)) => error.error_response(),
+    };
+    let standing = state.handle().standing();
+    Ok(marked(
+        ServiceResponse::new(request, answer),
+        state,
+        &standing,
+    ))
+}
+
+/// Why a change is not made here.
+enum Elsewhere {
+    /// Another has answered.
+    Answered(HttpResponse),
+    /// Nobody can make it.
+    Refused(ApiError),
+}
+
+impl From<ApiError> for Elsewhere {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// Hands a change to the leader, as soon as there is one; gives back the body when that is this
+/// Gantry.
+async fn made_here(
+    state: &AppState,
+    request: &HttpRequest,
+    payload: web::Payload,
+) -> Result<Bytes, Elsewhere> {
+    if request.method() == Method::GET {
+        security::require_own_page(request.headers(), &state.settings().allowed_origins)?;
+    }
+    // As much as the handlers take.
+    let body_max = match request.path() {
+        "/api/v2/plan" => v2::DECLARATION_BYTES_MAX,
+        _ => state.settings().body_max,
+    };
+    let body = body::read(payload, body_max).await?;
+    let forwarded = request.headers().contains_key(proxy::FORWARDED_BY);
+    let deadline = Instant::now() + HOLD;
+    let mut place = None;
+    loop {
+        let why = match turn(state, forwarded) {
+            Turn::Ours => return Ok(body),
+            Turn::Theirs(leader) => {
+                match proxy::forward(state, &leader, request, body.clone()).await {
+                    Outcome::Answered(answer) => return Err(Elsewhere::Answered(answer)),
+                    Outcome::Failed(error) => return Err(error.into()),
+                    Outcome::NotTaken(why) => why,
+                }
+            }
+            Turn::Nobodys(why) => why,
+        };
+        // While ZooKeeper is away nobody can be elected.
+        let problem = state.handle().home().reach.problem();
+        if place.is_none() {
+            place = state.0.held.try_acquire().ok();
+        }
+        if problem.is_some() || place.is_none() || Instant::now() >= deadline {
+            let problem = problem.map_or_else(String::new, |problem| format!("; {problem}"));
+            let message = format!("this Gantry does not lead: {why}{problem}; nothing has changed");
+            return Err(ApiError::new(Code::StandBy, message).into());
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+// === Marks ===
+
+fn marked(
+    mut response: ServiceResponse<BoxBody>,
+    state: &AppState,
+    standing: &Standing,
+) -> ServiceResponse<BoxBody> {
+    let headers = response.headers_mut();
+    insert(headers, ROLE, standing.role.name());
+    if let Some(leader) = state.handle().other_leader() {
+        insert(headers, LEADER, leader.url.as_ref().unwrap_or(&leader.host));
+    }
+    if let Shown::Copy { at } = standing.shown {
+        insert(headers, AS_OF, &text(at));
+    }
+    response
+}
+
+fn insert(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // What another process says of itself may be anything.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// `2026-01-31T12:00:00Z`
+fn text(at: Timestamp) -> String {
+    let millis = i64::try_from(at.as_millis()).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_millisecond(millis).map_or_else(|_| String::new(), |at| at.to_string())
+}

@@ -1,0 +1,288 @@
+//! From term to term: stand by, campaign, act while the lease holds, stand by again.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use gantry_core::{Key, Record, ServiceSpec, Settings, Write, stored_view};
+use gantry_mesos::{scheduler::SchedulerConfig, v1::FrameworkInfo};
+use gantry_store::{Loaded, Store, StoreError};
+use tokio::time::{Instant, sleep};
+use tokio_util::sync::CancellationToken;
+
+use super::{Handle, Parts, Runtime, RuntimeError, clock, role::HomeKind};
+
+/// First pause after a term that could not begin, or ended by a fault; doubles.
+const RETRY_FIRST: Duration = Duration::from_secs(1);
+
+/// The longest such pause.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// A term of this length shows that what ended the one before it is mended.
+const SOUND: Duration = Duration::from_secs(60);
+
+/// How long a candidate waits for its election, or for the news of another's, before it reads what
+/// is stored only to show it: the one who wins reads anyway.
+const ELECTION: Duration = Duration::from_secs(1);
+
+/// Between two looks at what changes without telling.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// What is stored is read for readers at most so often,
+const COPY_EVERY: Duration = Duration::from_secs(5);
+
+/// and so that no more than one part in so many of the time is spent with it.
+const COPY_SHARE: u32 = 20;
+
+/// The longest pause between two copies.
+const COPY_PAUSE_MAX: Duration = Duration::from_secs(600);
+
+/// Where the right to act comes from.
+pub trait Home: Send + Sync + 'static {
+    /// Waits until this process may act, for ever if need be. Dropping the future withdraws.
+    ///
+    /// # Errors
+    /// What is stored cannot be used; trying again may help after somebody has mended it.
+    fn campaign(&self) -> impl Future<Output = Result<Arc<dyn Store>, StoreError>> + Send;
+
+    /// Reads what is stored, without any right to act.
+    ///
+    /// # Errors
+    /// Of [`StoreError::Unavailable`] alone the time makes something better.
+    fn read(&self) -> impl Future<Output = Result<Loaded, StoreError>> + Send;
+}
+
+/// What a term is about; the same in each.
+#[derive(Clone)]
+pub struct Work {
+    /// The scheduler's settings.
+    pub settings: Settings,
+    /// The declared services.
+    pub services: Vec<ServiceSpec>,
+    /// Where the master is.
+    pub client: SchedulerConfig,
+    /// How the framework presents itself.
+    pub info: FrameworkInfo,
+}
+
+/// A process that may act when its turn comes.
+pub struct Candidate<H> {
+    home: H,
+    handle: Handle,
+    work: Work,
+    forget_framework_id: bool,
+    pause: Duration,
+}
+
+/// The right to act, and the scheduler that does.
+pub struct Term {
+    store: Arc<dyn Store>,
+    runtime: Runtime,
+    began: Instant,
+}
+
+impl<H: Home> Candidate<H> {
+    /// A candidate behind `handle`. With `forget_framework_id` its first term begins with a new
+    /// framework id.
+    pub fn new(home: H, handle: Handle, work: Work, forget_framework_id: bool) -> Self {
+        Self {
+            home,
+            handle,
+            work,
+            forget_framework_id,
+            pause: Duration::ZERO,
+        }
+    }
+
+    /// Begins a term with a store that was won: reads it and starts the scheduler.
+    ///
+    /// # Errors
+    /// The store cannot be read, or the lease has ended meanwhile. The right is given up then.
+    pub async fn begin(&mut self, store: Arc<dyn Store>) -> Result<Term, RuntimeError> {
+        let lease = store.lease();
+        let place = &self.handle.shared().place;
+        place.start(clock::wall(), lease.clone());
+        let loaded = tokio::select! {
+            biased;
+            reason = lease.lost() => Err(RuntimeError::LeaseLost(reason)),
+            loaded = load(&*store, self.forget_framework_id) => loaded.map_err(Into::into),
+        };
+        let records = match loaded {
+            Ok(records) => records,
+            Err(error) => {
+                place.stand_by(clock::wall(), error.to_string());
+                store.resign().await;
+                return Err(error);
+            }
+        };
+        self.forget_framework_id = false;
+        tracing::info!(epoch = lease.epoch(), "this Gantry leads");
+        let work = self.work.clone();
+        crate::plan::log(&work.settings, &work.services, &records);
+        let parts = Parts {
+            settings: work.settings,
+            services: work.services,
+            store: Arc::clone(&store),
+            records,
+            client: work.client,
+            info: work.info,
+        };
+        Ok(Term {
+            store,
+            runtime: Runtime::start(parts, &self.handle),
+            began: Instant::now(),
+        })
+    }
+
+    /// Runs `term`, and then one after the other whenever this process is elected, until `stop`.
+    /// Then what was decided is made durable and sent, and the right to act is given up, so that
+    /// another may act at once.
+    ///
+    /// # Errors
+    /// A fault that another term would not mend.
+    pub async fn run(
+        mut self,
+        mut term: Option<Term>,
+        stop: CancellationToken,
+    ) -> Result<(), RuntimeError> {
+        loop {
+            let Term {
+                store,
+                mut runtime,
+                began,
+            } = match term.take() {
+                Some(term) => term,
+                None => tokio::select! {
+                    () = stop.cancelled() => return Ok(()),
+                    term = self.elected() => term,
+                },
+            };
+            let error = tokio::select! {
+                () = stop.cancelled() => {
+                    let outcome = runtime.stop().await;
+                    store.resign().await;
+                    return match outcome {
+                        // What was not stored was not answered either; whoever acts now goes on.
+                        Err(RuntimeError::LeaseLost(reason)) => {
+                            tracing::warn!(reason, "the lease ended while stopping");
+                            Ok(())
+                        }
+                        outcome => outcome,
+                    };
+                }
+                error = runtime.ended() => error,
+            };
+            // No part of the term is left. Another may begin.
+            store.resign().await;
+            drop(store);
+            if began.elapsed() >= SOUND {
+                self.pause = Duration::ZERO;
+            }
+            match error {
+                RuntimeError::LeaseLost(reason) => {
+                    tracing::warn!(reason, "this Gantry does not lead any more");
+                }
+                RuntimeError::Store(error) if self.has_another_term(&error) => {
+                    tracing::error!(%error, "this term is over");
+                    self.fault(&error);
+                }
+                error => return Err(error),
+            }
+        }
+    }
+
+    /// Whether reading everything anew may help: what led to the error is forgotten with the term.
+    fn has_another_term(&self, error: &StoreError) -> bool {
+        let alone = self.handle.home().kind != HomeKind::ZooKeeper;
+        !(alone && matches!(error, StoreError::Refused { .. }))
+    }
+
+    async fn elected(&mut self) -> Term {
+        let (handle, settings) = (self.handle.clone(), self.work.settings.clone());
+        loop {
+            let outcome = {
+                let Self { home, pause, .. } = &*self;
+                let campaign = async {
+                    sleep(*pause).await;
+                    home.campaign().await
+                };
+                tokio::select! {
+                    never = copy(home, &handle, &settings) => match never {},
+                    outcome = campaign => outcome,
+                }
+            };
+            let outcome = match outcome {
+                Ok(store) => self.begin(store).await,
+                Err(error) => Err(error.into()),
+            };
+            match outcome {
+                Ok(term) => return term,
+                Err(RuntimeError::Store(error)) => {
+                    tracing::error!(%error, "this Gantry cannot lead");
+                    self.fault(&error);
+                }
+                Err(error) => tracing::warn!(%error, "the term ended before it began"),
+            }
+        }
+    }
+
+    fn fault(&mut self, error: &StoreError) {
+        self.pause = (self.pause * 2).clamp(RETRY_FIRST, RETRY_MAX);
+        // Of the others the connection tells; these last.
+        if !matches!(
+            error,
+            StoreError::Unavailable { .. } | StoreError::Refused { .. }
+        ) {
+            self.handle.shared().place.fault(error.to_string());
+        }
+    }
+}
+
+async fn load(store: &dyn Store, forget_framework_id: bool) -> Result<Vec<Record>, StoreError> {
+    let loaded = store.load().await?;
+    for rejected in &loaded.rejected {
+        tracing::error!(
+            key = rejected.key,
+            reason = rejected.reason,
+            "a stored record is left out and left alone"
+        );
+    }
+    tracing::info!(records = loaded.records.len(), "the store is read");
+    let mut records = loaded.records;
+    if forget_framework_id {
+        store.commit(vec![Write::Delete(Key::Framework)]).await?;
+        records.retain(|record| !matches!(record, Record::Framework(_)));
+        tracing::warn!("the framework id is forgotten: Mesos will give a new one");
+    }
+    Ok(records)
+}
+
+/// Shows readers what is stored, again and again.
+async fn copy(home: &impl Home, handle: &Handle, settings: &Settings) -> Infallible {
+    let shared = handle.shared();
+    let election = Instant::now() + ELECTION;
+    while Instant::now() < election && handle.other_leader().is_none() {
+        sleep(LOOK_EVERY).await;
+    }
+    loop {
+        while handle.home().reach.problem().is_some() {
+            sleep(LOOK_EVERY).await;
+        }
+        let began = Instant::now();
+        let at = clock::wall();
+        match home.read().await {
+            Ok(loaded) => {
+                let settings = settings.clone();
+                let make = move || stored_view(at, &settings, loaded.records);
+                // Of a million records it takes a while.
+                if let Ok(view) = tokio::task::spawn_blocking(make).await {
+                    shared.show_copy(view, at);
+                }
+            }
+            Err(error @ StoreError::Unavailable { .. }) => {
+                tracing::debug!(%error, "what is stored could not be read");
+            }
+            Err(error) => shared.place.fault(error.to_string()),
+        }
+        let pause = (began.elapsed() * COPY_SHARE).clamp(COPY_EVERY, COPY_PAUSE_MAX);
+        sleep(pause).await;
+    }
+}

@@ -1,0 +1,308 @@
+//! From term to term: with stores whose right to write ends when the test says so, and a simulated
+//! cluster where the master has to be real.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use async_trait::async_trait;
+use gantry_core::Write;
+use gantry_local::{AgentOptions, Cluster, ClusterHandle, ClusterOptions};
+use gantry_store::Loaded;
+use tokio::sync::Notify;
+
+use super::*;
+
+/// The right to write the records for one term.
+#[derive(Clone)]
+struct Seat {
+    records: Memory,
+    /// Only its lease is of interest.
+    right: Memory,
+    refuses_size: Arc<AtomicBool>,
+}
+
+impl Seat {
+    fn of(records: &Memory) -> Self {
+        Self {
+            records: records.clone(),
+            right: Memory::new(),
+            refuses_size: Arc::default(),
+        }
+    }
+
+    async fn end(&self) {
+        self.right.plant(Fault::Deposed);
+        let _ = self.right.commit(Vec::new()).await;
+        assert!(!self.right.lease().holds());
+    }
+}
+
+#[async_trait]
+impl Store for Seat {
+    async fn load(&self) -> Result<Loaded, StoreError> {
+        self.records.load().await
+    }
+
+    async fn commit(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+        if self.refuses_size.load(Ordering::SeqCst) {
+            return Err(StoreError::TooLarge {
+                key: "revisions/web/2".to_owned(),
+                bytes: 600_000,
+                limit: 512_000,
+            });
+        }
+        assert!(self.right.lease().holds(), "a write after the end");
+        self.records.commit(batch).await
+    }
+
+    fn lease(&self) -> Lease {
+        self.right.lease()
+    }
+
+    async fn resign(&self) {
+        self.end().await;
+    }
+}
+
+/// Where seats are given away by the test, one at a time.
+#[derive(Clone)]
+struct House {
+    records: Memory,
+    free: Arc<Mutex<Option<Seat>>>,
+    given: Arc<Notify>,
+}
+
+impl House {
+    fn of(records: &Memory) -> Self {
+        Self {
+            records: records.clone(),
+            free: Arc::default(),
+            given: Arc::default(),
+        }
+    }
+
+    /// Elects the candidate.
+    fn elect(&self) -> Seat {
+        let seat = Seat::of(&self.records);
+        *self.free.lock().unwrap() = Some(seat.clone());
+        self.given.notify_one();
+        seat
+    }
+}
+
+impl Home for House {
+    async fn campaign(&self) -> Result<Arc<dyn Store>, StoreError> {
+        loop {
+            if let Some(seat) = self.free.lock().unwrap().take() {
+                return Ok(Arc::new(seat));
+            }
+            self.given.notified().await;
+        }
+    }
+
+    async fn read(&self) -> Result<Loaded, StoreError> {
+        self.records.load().await
+    }
+}
+
+/// A Gantry without HTTP.
+struct Process {
+    handle: Handle,
+    house: House,
+    stop: CancellationToken,
+    ended: JoinHandle<Result<(), RuntimeError>>,
+}
+
+impl Process {
+    fn start(name: &str, records: &Memory, master: &str) -> Self {
+        let handle = handle(name, |_| None);
+        let house = House::of(records);
+        let mut service = web(2);
+        service.template.demand.mem = Amount::from_units(32);
+        service.template.command = TaskCommand::Shell("sleep 3600".to_owned());
+        let framework = crate::config::Framework {
+            name: "fw".to_owned(),
+            task_name: "fw".to_owned(),
+            user: "root".to_owned(),
+            roles: vec!["*".to_owned()],
+            hostname: "localhost".to_owned(),
+            webui_url: String::new(),
+            failover_timeout: Duration::from_secs(3_600),
+            background: None,
+        };
+        let work = Work {
+            settings: Settings::new("fw"),
+            services: vec![service],
+            client: SchedulerConfig::new(master.parse().unwrap()),
+            info: framework_info(&framework, None, &[]),
+        };
+        let candidate = Candidate::new(house.clone(), handle.clone(), work, false);
+        let stop = CancellationToken::new();
+        Self {
+            handle,
+            house,
+            ended: tokio::spawn(candidate.run(None, stop.clone())),
+            stop,
+        }
+    }
+
+    async fn runs(&self, tasks: u32) {
+        until("all tasks run and are confirmed", || {
+            let view = self.handle.view();
+            let web = view.workload("web");
+            self.handle.standing().role == Role::Leader
+                && view.framework.subscribed
+                && web.is_some_and(|web| web.counts.running == tasks && web.counts.unconfirmed == 0)
+        })
+        .await;
+    }
+
+    async fn stands_by(&self) {
+        until("the stand-by", || {
+            let standing = self.handle.standing();
+            standing.ended.is_some() && standing.role == Role::StandBy
+        })
+        .await;
+    }
+
+    fn launched(&self) -> u64 {
+        self.handle.view().counters.launched
+    }
+}
+
+async fn cluster() -> (ClusterHandle, String) {
+    let agents = AgentOptions::many(2, 8.0, 4_096.0, 4_096.0);
+    let cluster = Cluster::start(ClusterOptions::simulated(agents))
+        .await
+        .unwrap();
+    let master = cluster.master_address().to_string();
+    (cluster, master)
+}
+
+#[tokio::test]
+async fn nothing_leaves_after_the_end_of_the_lease() {
+    let records = Memory::new();
+    let seat = Seat::of(&records);
+    let (handle, mut loops) = start_with(Arc::new(seat.clone()), 2).await;
+    until("the first commit", || records.commits() == 1).await;
+    let held = records.hold();
+    loops.subscribe().await;
+    loops.hear(offer("O1")).await;
+    // One is with the store when the lease ends, the other waits behind it.
+    let mut asked = Vec::new();
+    for instances in [3, 4] {
+        let asking = handle.clone();
+        asked.push(tokio::spawn(async move {
+            asking.command(actor(), scale(instances)).await
+        }));
+        until("the count", || desired(&handle) == instances).await;
+    }
+    until("launched tasks", || {
+        handle.view().workloads[0].counts.starting > 0
+    })
+    .await;
+    let mut events = handle.events(None);
+    seat.end().await;
+
+    let ended = loops.committer.await.unwrap();
+    assert!(
+        matches!(ended, Err(RuntimeError::LeaseLost(_))),
+        "{ended:?}"
+    );
+    loops.driver.await.unwrap();
+    // The committer's end of the queue is closed, and nothing is in it.
+    assert!(loops.calls.recv().await.is_none());
+    for asked in asked {
+        let answer = asked.await.unwrap();
+        let unknown = answer == Err(CommandError::OutcomeUnknown);
+        assert!(
+            unknown || answer == Err(CommandError::not_taken()),
+            "{answer:?}"
+        );
+    }
+    let late = handle.command(actor(), scale(5)).await;
+    assert_eq!(late, Err(CommandError::StandBy { leader: None }));
+    drop(held);
+    assert_eq!(records.commits(), 1);
+    handle
+        .shared()
+        .close(ConnectionState::StandBy, String::new());
+    assert!(events.next().await.is_none(), "nothing was told");
+}
+
+#[tokio::test]
+async fn a_term_goes_on_from_what_another_process_has_stored() {
+    let (cluster, master) = cluster().await;
+    let records = Memory::new();
+    let first = Process::start("first", &records, &master);
+    let seat = first.house.elect();
+    first.runs(2).await;
+    let id = first.handle.view().framework.id.clone();
+    assert_eq!(first.launched(), 2);
+
+    // Deposed: it knows at once, and shows what it last knew.
+    seat.end().await;
+    assert_eq!(first.handle.standing().role, Role::StandBy);
+    assert!(matches!(first.handle.standing().shown, Shown::Copy { .. }));
+    first.stands_by().await;
+    assert_eq!(desired(&first.handle), 2);
+    assert_eq!(first.handle.connection().state, ConnectionState::StandBy);
+
+    // Another goes on with the same tasks, and is stopped.
+    let second = Process::start("second", &records, &master);
+    second.house.elect();
+    second.runs(2).await;
+    assert_eq!(second.launched(), 0);
+    let scaled = second.handle.command(actor(), scale(3)).await;
+    assert_eq!(scaled, Ok(Answer::Scaled { from: 2, to: 3 }));
+    second.runs(3).await;
+    // The first shows it, without acting on it.
+    until("the copy", || desired(&first.handle) == 3).await;
+    second.stop.cancel();
+    second.ended.await.unwrap().unwrap();
+    assert_eq!(second.handle.standing().role, Role::StandBy);
+
+    // Up again.
+    first.house.elect();
+    first.runs(3).await;
+    assert_eq!(first.launched(), 0);
+    assert_eq!(first.handle.view().framework.id, id);
+    assert_eq!(first.handle.standing().terms, 2);
+    let scaled = first.handle.command(actor(), scale(1)).await;
+    assert_eq!(scaled, Ok(Answer::Scaled { from: 3, to: 1 }));
+    first.runs(1).await;
+    first.stop.cancel();
+    first.ended.await.unwrap().unwrap();
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn what_cannot_be_stored_ends_the_term_and_not_the_process() {
+    let (cluster, master) = cluster().await;
+    let records = Memory::new();
+    let process = Process::start("me", &records, &master);
+    let seat = process.house.elect();
+    process.runs(2).await;
+
+    seat.refuses_size.store(true, Ordering::SeqCst);
+    let answer = process.handle.command(actor(), scale(7)).await;
+    let Err(CommandError::Unavailable { reason }) = answer else {
+        panic!("{answer:?}")
+    };
+    assert!(reason.contains("revisions/web/2"), "{reason}");
+    assert!(reason.contains("nothing has changed"), "{reason}");
+    process.stands_by().await;
+    let fault = || process.handle.standing().fault;
+    until("the fault", || fault().is_some()).await;
+    assert!(fault().unwrap().contains("revisions/web/2"));
+
+    // What led to it is forgotten with the term.
+    process.house.elect();
+    process.runs(2).await;
+    assert_eq!(fault(), None);
+    assert_eq!(desired(&process.handle), 2);
+    assert_eq!(process.launched(), 0);
+    cluster.shutdown().await;
+}
