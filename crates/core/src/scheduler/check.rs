@@ -54,7 +54,7 @@ impl Scheduler {
                     .iter()
                     .filter(|task| task.goal == Goal::Run && self.is_certain(task))
                     .count();
-                ensure(certain <= 1, || {
+                ensure(certain <= 1 || self.brake.is_some(), || {
                     format!("{place} keeps {certain} tasks alive")
                 })?;
                 for task in &instance.tasks {

@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use super::{Scheduler, ServiceIndex, Timer};
 use crate::{
-    AgentAddress, Call, EndedTask, Goal, Key, Notice, StatusUpdate, StopReason, Task, TaskId,
-    TaskState, Uuid, Write,
+    AgentAddress, Call, EndedTask, Goal, Key, Notice, StatusUpdate, Task, TaskId, TaskState, Uuid,
+    Write,
 };
 
 /// Longest message kept of a status update, in bytes.
@@ -233,8 +233,6 @@ impl Scheduler {
             instance.remember(ended);
             if blamed {
                 instance.fail(now, stable, &back_off);
-            } else if stopped != Some(StopReason::ReplacementFailed) {
-                instance.not_before = None;
             }
             instance.wanted
         });

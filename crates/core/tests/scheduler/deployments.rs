@@ -170,3 +170,31 @@ fn what_an_aborted_one_had_begun_counts_toward_the_limits_of_the_next() {
     bench.tell(&of("web-3"), TaskState::Running);
     assert_eq!(moving(&bench), [3], "the old task has not ended");
 }
+
+#[test]
+fn a_task_that_can_be_reached_is_moved_before_its_unreachable_predecessor() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let lost = bench.run_all().remove("web-1").unwrap();
+    bench.tell(&lost, TaskState::Unreachable);
+    bench.advance(Duration::from_secs(61));
+    bench.forget_calls();
+    let host = agent("b", &[]);
+    bench.offer(&[&host], 1.0);
+    let running = bench.launched().remove(0).task;
+    bench.tell(&running, TaskState::Starting);
+    // A new leader does not know yet that the first was given up.
+    bench.restart();
+    bench.subscribe();
+    bench.tell(&lost, TaskState::Unreachable);
+    bench.tell(&running, TaskState::Starting);
+    bench.advance(Duration::from_secs(1));
+    let id = rolling(&mut bench);
+    bench.advance(Duration::from_secs(1));
+    assert_eq!(status(&bench, id).status, DeploymentStatus::Running);
+    let view = bench.workload("web");
+    let moved = view
+        .tasks()
+        .filter(|(_, task)| task.goal != Goal::Run)
+        .map(|(number, task)| view.task_id(FRAMEWORK, number, task));
+    assert_eq!(moved.collect::<Vec<_>>(), [running]);
+}

@@ -125,3 +125,32 @@ fn kills_are_repeated_with_growing_patience() {
     bench.advance(Duration::from_secs(600));
     bench.nothing_else();
 }
+
+#[test]
+fn the_end_of_the_old_task_does_not_forgive_the_failure_of_the_new_one() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let old = bench.run_all().remove("web-1").unwrap();
+    bench
+        .command(Command::Restart { task: old.clone() })
+        .unwrap();
+    let host = agent("b", &[]);
+    bench.forget_calls();
+    bench.advance(Duration::from_secs(1));
+    bench.offer(&[&host], 4.0);
+    bench.forget_calls();
+    let new = bench
+        .workload("web")
+        .tasks()
+        .map(|(number, task)| bench.workload("web").task_id(FRAMEWORK, number, task))
+        .find(|id| *id != old)
+        .unwrap();
+    bench.tell(&new, TaskState::Running);
+    assert_eq!(bench.killed(), old);
+    bench.tell(&new, TaskState::Failed);
+    bench.tell(&old, TaskState::Killed);
+    let waiting = bench.instance("web", 1).waiting;
+    assert!(
+        matches!(waiting, Some(Waiting::BackOff { .. })),
+        "{waiting:?}"
+    );
+}

@@ -170,10 +170,10 @@ impl Scheduler {
             && (failing || instance.tasks.iter().any(alive))
     }
 
-    /// The task of an instance that a deployment has to replace. One that is going for another
-    /// reason is replaced without it.
+    /// The task of an instance that a deployment has to replace, one that can be reached before one
+    /// that cannot. One that is going for another reason is replaced without it.
     fn to_be_moved<'a>(&self, instance: &'a Instance, rule: Rule) -> Option<&'a Task> {
-        instance.tasks.iter().find(|task| {
+        let eligible = |task: &&Task| {
             instance.wanted
                 && rule.is_old(task)
                 && !self.given_up(task)
@@ -184,7 +184,12 @@ impl Scheduler {
                         reason == StopReason::Restarted && task.state != TaskState::Unreachable
                     }
                 }
-        })
+        };
+        instance
+            .tasks
+            .iter()
+            .filter(eligible)
+            .min_by_key(|task| task.state == TaskState::Unreachable)
     }
 
     /// Lets every deployment at work go on, unless nobody can say how the tasks are.
