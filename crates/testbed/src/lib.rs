@@ -12,7 +12,7 @@
 mod proxy;
 mod zookeeper;
 
-pub use proxy::{Link, Proxy};
+pub use proxy::{Link, Proxy, Traffic};
 pub use zookeeper::{Ensemble, Role, Server, Setup};
 
 use std::time::Duration;

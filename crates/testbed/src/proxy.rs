@@ -44,14 +44,43 @@ struct State {
 pub struct Proxy {
     address: SocketAddr,
     state: watch::Sender<State>,
-    largest: Arc<Largest>,
+    traffic: Arc<[Counters; 2]>,
     serving: JoinHandle<()>,
 }
 
+/// What has gone one way through a proxy, counted in packets that have their length, four bytes,
+/// in front, as ZooKeeper's do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Packets.
+    pub packets: usize,
+    /// Bytes of all, without their lengths.
+    pub bytes: usize,
+    /// Bytes of the largest.
+    pub largest: usize,
+}
+
 #[derive(Debug, Default)]
-struct Largest {
-    request: AtomicUsize,
-    answer: AtomicUsize,
+struct Counters {
+    packets: AtomicUsize,
+    bytes: AtomicUsize,
+    largest: AtomicUsize,
+}
+
+impl Counters {
+    fn count(&self, bytes: usize) {
+        self.packets.fetch_add(1, Ordering::SeqCst);
+        self.bytes.fetch_add(bytes, Ordering::SeqCst);
+        self.largest.fetch_max(bytes, Ordering::SeqCst);
+    }
+
+    fn read(&self) -> Traffic {
+        Traffic {
+            packets: self.packets.load(Ordering::SeqCst),
+            bytes: self.bytes.load(Ordering::SeqCst),
+            largest: self.largest.load(Ordering::SeqCst),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,12 +99,12 @@ impl Proxy {
             link: Link::Pass,
             round: 0,
         });
-        let largest = Arc::new(Largest::default());
-        let serving = tokio::spawn(serve(listener, target, state.subscribe(), largest.clone()));
+        let traffic = Arc::new(<[Counters; 2]>::default());
+        let serving = tokio::spawn(serve(listener, target, state.subscribe(), traffic.clone()));
         Self {
             address,
             state,
-            largest,
+            traffic,
             serving,
         }
     }
@@ -98,13 +127,14 @@ impl Proxy {
         self.state.send_modify(|state| state.round += 1);
     }
 
-    /// Bytes of the largest request and the largest answer so far, when these come with their
-    /// length in front, as ZooKeeper's do.
-    pub fn largest_packets(&self) -> (usize, usize) {
-        (
-            self.largest.request.load(Ordering::SeqCst),
-            self.largest.answer.load(Ordering::SeqCst),
-        )
+    /// What clients have sent so far.
+    pub fn requests(&self) -> Traffic {
+        self.traffic[0].read()
+    }
+
+    /// What they were answered.
+    pub fn answers(&self) -> Traffic {
+        self.traffic[1].read()
     }
 }
 
@@ -119,7 +149,7 @@ async fn serve(
     listener: TcpListener,
     target: String,
     mut state: watch::Receiver<State>,
-    largest: Arc<Largest>,
+    traffic: Arc<[Counters; 2]>,
 ) {
     let address = listener.local_addr().expect("an address");
     let mut listener = Some(listener);
@@ -142,7 +172,7 @@ async fn serve(
             changed = state.changed() => if changed.is_err() { return },
             accepted = accepted => {
                 let Ok((client, _)) = accepted else { continue };
-                tokio::spawn(connection(client, target.clone(), state.clone(), largest.clone()));
+                tokio::spawn(connection(client, target.clone(), state.clone(), traffic.clone()));
             }
         }
     }
@@ -152,7 +182,7 @@ async fn connection(
     client: TcpStream,
     target: String,
     state: watch::Receiver<State>,
-    largest: Arc<Largest>,
+    traffic: Arc<[Counters; 2]>,
 ) {
     let round = state.borrow().round;
     let mut opening = state.clone();
@@ -173,7 +203,7 @@ async fn connection(
         Way::ToServer,
         round,
         state.clone(),
-        &largest.request,
+        &traffic[0],
     );
     let to_client = copy(
         from_server,
@@ -181,7 +211,7 @@ async fn connection(
         Way::ToClient,
         round,
         state,
-        &largest.answer,
+        &traffic[1],
     );
     // Either end closing, or the proxy, ends both ways.
     tokio::select! {
@@ -196,7 +226,7 @@ async fn copy(
     way: Way,
     round: u64,
     mut state: watch::Receiver<State>,
-    largest: &AtomicUsize,
+    counters: &Counters,
 ) {
     let mut ends = state.clone();
     let over = async move {
@@ -218,8 +248,7 @@ async fn copy(
             if open.await.is_err() {
                 return;
             }
-            packets.take(&buffer[..length]);
-            largest.fetch_max(packets.largest, Ordering::SeqCst);
+            packets.take(&buffer[..length], counters);
             if to.write_all(&buffer[..length]).await.is_err() {
                 return;
             }
@@ -236,11 +265,10 @@ async fn copy(
 struct Packets {
     header: Vec<u8>,
     left: usize,
-    largest: usize,
 }
 
 impl Packets {
-    fn take(&mut self, mut bytes: &[u8]) {
+    fn take(&mut self, mut bytes: &[u8], counters: &Counters) {
         while !bytes.is_empty() {
             if self.left > 0 {
                 let skipped = self.left.min(bytes.len());
@@ -252,7 +280,7 @@ impl Packets {
             bytes = &bytes[1..];
             if let [a, b, c, d] = self.header[..] {
                 self.left = u32::from_be_bytes([a, b, c, d]) as usize;
-                self.largest = self.largest.max(self.left);
+                counters.count(self.left);
                 self.header.clear();
             }
         }

@@ -19,6 +19,9 @@ use crate::PATIENCE;
 /// Where Debian's package `zookeeper` puts the server. Its manifest names all it needs.
 const DEBIAN_JAR: &str = "/usr/share/java/zookeeper.jar";
 
+/// What its manifest leaves out: a part of Netty that TLS needs, and where log lines go.
+const DEBIAN_MORE: &str = "/usr/share/java/netty-codec.jar:/usr/share/java/slf4j-simple.jar";
+
 const MAIN: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
 
 /// For one answer to a four-letter word.
@@ -184,6 +187,7 @@ impl Server {
             &format!("-Xmx{}m", setup.heap_megabytes),
             "-XX:+UseSerialGC",
             "-Djava.net.preferIPv4Stack=true",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
         ]
         .map(str::to_owned)
         .to_vec();
@@ -312,7 +316,7 @@ fn classpath() -> Option<String> {
         Some(home) => Some(format!("{0}/*:{0}/lib/*", home.display())),
         None => Path::new(DEBIAN_JAR)
             .is_file()
-            .then(|| DEBIAN_JAR.to_owned()),
+            .then(|| format!("{DEBIAN_JAR}:{DEBIAN_MORE}")),
     };
     if found.is_none() {
         let required = env::var("CI").is_ok_and(|value| value == "true")

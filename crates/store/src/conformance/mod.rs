@@ -54,6 +54,7 @@ pub async fn run<H: Home>(mut new_home: impl AsyncFnMut() -> H) {
     named("order", order(&new_home().await)).await;
     named("big batch", big_batch(&new_home().await)).await;
     named("bad entries", bad_entries(&new_home().await)).await;
+    named("bad framework", bad_framework(&new_home().await)).await;
     named("newer layout", newer_layout(&new_home().await)).await;
     named("unreadable layout", unreadable_layout(&new_home().await)).await;
     named("unknown fields", unknown_fields(&new_home().await)).await;
@@ -246,6 +247,22 @@ pub async fn bad_entries(home: &impl Home) {
     commit(&*store, vec![repaired]).await;
     let loaded = store.load().await.expect("a load");
     assert_eq!(loaded.rejected.len(), bad.len() - 1);
+}
+
+/// Without its id the framework would become a new one and leave its tasks behind: that record is
+/// never left out.
+pub async fn bad_framework(home: &impl Home) {
+    let store = open(home).await;
+    commit(&*store, vec![Write::Put(task("web", 1))]).await;
+    drop(store);
+    home.put_raw("framework", b"{\"id\":1}").await;
+    for _ in 0..2 {
+        let result = load_reopened(home).await;
+        assert!(
+            matches!(result, Err(StoreError::Corrupt { .. })),
+            "{result:?}"
+        );
+    }
 }
 
 /// A layout from the future is refused as a whole, and left alone.

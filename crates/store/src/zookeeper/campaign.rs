@@ -62,13 +62,14 @@ async fn attempt(shared: &Arc<Shared>, client: &Client) -> Result<Term, StoreErr
     if look(client, shared).await? == Found::Nothing {
         found(shared, client, &candidate.lock).await?;
     }
-    let (token, epoch, version) = bump(shared, client, &candidate.lock).await?;
+    let (epoch, version) = bump(shared, client, &candidate.lock).await?;
     let fence = Fence {
         lock: candidate.lock.clone(),
         epoch: layout.epoch(),
-        token,
+        version,
+        transactions: layout.transactions(),
     };
-    let term = Term::begin(shared.clone(), client.clone(), fence, epoch, version).await?;
+    let term = Term::begin(shared.clone(), client.clone(), fence, epoch).await?;
     candidate.elected();
     Ok(term)
 }
@@ -271,6 +272,9 @@ async fn found(shared: &Shared, client: &Client, lock: &str) -> Result<(), Store
     multi
         .add_create(&layout.epoch(), &epoch, &make)
         .map_err(wrong)?;
+    multi
+        .add_create(&layout.transactions(), b"", &make)
+        .map_err(wrong)?;
     let node = layout.own(codec::LAYOUT_PATH);
     multi
         .add_create(&node, &codec::encode_layout(), &make)
@@ -293,13 +297,9 @@ async fn found(shared: &Shared, client: &Client, lock: &str) -> Result<(), Store
     Ok(())
 }
 
-/// Begins a new epoch: from then on no transaction of an earlier one is made. Returns what the node
-/// holds now, the epoch, and the version of the node.
-async fn bump(
-    shared: &Shared,
-    client: &Client,
-    lock: &str,
-) -> Result<(Vec<u8>, u64, i32), StoreError> {
+/// Begins a new epoch: from then on no transaction of an earlier one is made. Returns its number and
+/// the version of its node.
+async fn bump(shared: &Shared, client: &Client, lock: &str) -> Result<(u64, i32), StoreError> {
     let node = shared.layout.epoch();
     let wrong = |error: Error| failed("begin an epoch", &error);
     let mut tried = None;
@@ -313,7 +313,7 @@ async fn bump(
             })?;
         if tried.as_ref() == Some(&bytes) {
             // The answer to an earlier attempt was lost.
-            return Ok((bytes, before.epoch, stat.version));
+            return Ok((before.epoch, stat.version));
         }
         let epoch = before.epoch + 1;
         let token = encode(&Epoch {
@@ -326,8 +326,8 @@ async fn bump(
             .add_set_data(&node, &token, Some(stat.version))
             .map_err(wrong)?;
         match shared.call(multi.commit()).await {
-            Ok(_) => return Ok((token, epoch, stat.version.wrapping_add(1))),
-            // Somebody who still led has written meanwhile.
+            Ok(_) => return Ok((epoch, stat.version.wrapping_add(1))),
+            // Another process has begun one meanwhile.
             Err(MultiWriteError::OperationFailed {
                 source: Error::BadVersion,
                 ..

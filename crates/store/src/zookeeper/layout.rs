@@ -19,7 +19,7 @@ const KINDS: [(&str, u32); 6] = [
 pub(super) const SINGLE: [&str; 2] = ["brake", "framework"];
 
 /// The nodes below `gantry` that hold no records.
-pub(super) const OWN: [&str; 3] = [codec::LAYOUT_PATH, "epoch", "leader"];
+pub(super) const OWN: [&str; 4] = [codec::LAYOUT_PATH, "epoch", "leader", "transactions"];
 
 /// The paths of all nodes of a framework.
 #[derive(Debug)]
@@ -62,6 +62,10 @@ impl Layout {
 
     pub(super) fn epoch(&self) -> String {
         self.own("epoch")
+    }
+
+    pub(super) fn transactions(&self) -> String {
+        self.own("transactions")
     }
 
     pub(super) fn leader(&self) -> String {

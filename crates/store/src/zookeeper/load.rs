@@ -11,7 +11,7 @@ use super::{
     layout::{self, Layout, Shard, fingerprint},
     session::failed,
 };
-use crate::{Lease, Loaded, StoreError, codec};
+use crate::{Loaded, StoreError, codec};
 
 /// Requests that are on the way at once.
 const WINDOW: usize = 16;
@@ -48,35 +48,38 @@ pub(super) enum Found {
 pub(super) async fn look(client: &Client, shared: &Shared) -> Result<Found, StoreError> {
     let layout = &shared.layout;
     let node = layout.own(codec::LAYOUT_PATH);
-    match shared.call(client.get_data(&node)).await {
-        Ok((bytes, _)) => Ok(Found::Store(codec::decode_layout(layout.gantry(), &bytes)?)),
-        Err(Error::NoNode) => {
-            let children = children(client, shared, layout.gantry()).await?;
-            let records = children.iter().flatten().find(|name| *name != "leader");
-            match records {
-                None => Ok(Found::Nothing),
-                Some(name) => Err(StoreError::Corrupt {
-                    place: layout.gantry().to_owned(),
-                    reason: format!("it has `{name}` but no `{}`", codec::LAYOUT_PATH),
-                }),
+    loop {
+        match shared.call(client.get_data(&node)).await {
+            Ok((bytes, _)) => {
+                let version = codec::decode_layout(layout.gantry(), &bytes)?;
+                return Ok(Found::Store(version));
             }
+            Err(Error::NoNode) => {}
+            Err(error) => return Err(failed(&format!("read `{node}`"), &error)),
         }
-        Err(error) => Err(failed(&format!("read `{node}`"), &error)),
+        let children = children(client, shared, layout.gantry()).await?;
+        let children = children.unwrap_or_default();
+        if children.iter().any(|name| name == codec::LAYOUT_PATH) {
+            // Made since we looked.
+            continue;
+        }
+        return match children.iter().find(|name| *name != "leader") {
+            None => Ok(Found::Nothing),
+            Some(name) => Err(StoreError::Corrupt {
+                place: layout.gantry().to_owned(),
+                reason: format!("it has `{name}` but no `{}`", codec::LAYOUT_PATH),
+            }),
+        };
     }
 }
 
-/// Reads everything, as long as the lease holds when there is one.
-pub(super) async fn everything(
-    client: &Client,
-    shared: &Shared,
-    lease: Option<&Lease>,
-) -> Result<Read, StoreError> {
+/// Reads everything.
+pub(super) async fn everything(client: &Client, shared: &Shared) -> Result<Read, StoreError> {
     let found = look(client, shared).await?;
     let place = shared.layout.root();
     let mut reading = Reading {
         client,
         shared,
-        lease,
         nodes: HashSet::new(),
     };
     let (version, mut loading) = match found {
@@ -157,7 +160,6 @@ pub(super) async fn children(
 struct Reading<'a> {
     client: &'a Client,
     shared: &'a Shared,
-    lease: Option<&'a Lease>,
     nodes: HashSet<u64>,
 }
 
@@ -219,7 +221,6 @@ impl Reading<'_> {
             let Some(names) = calls.next().await else {
                 return Ok(lists);
             };
-            self.check_lease()?;
             let node = shards.get(lists.len()).map_or("", Shard::node);
             // Made together with the layout, and never removed.
             lists.push(names?.ok_or_else(|| StoreError::Corrupt {
@@ -312,7 +313,6 @@ impl Reading<'_> {
                 return Ok(());
             };
             let nodes = asked.pop_front().unwrap_or_default();
-            self.check_lease()?;
             let answer = answer.map_err(|error| failed("read records", &error))?;
             if answer.len() != nodes.len() {
                 return Err(StoreError::Unavailable {
@@ -340,15 +340,6 @@ impl Reading<'_> {
                 }
             }
         }
-    }
-
-    fn check_lease(&self) -> Result<(), StoreError> {
-        if self.lease.is_none_or(Lease::holds) {
-            return Ok(());
-        }
-        Err(StoreError::Refused {
-            reason: "the lease has ended".to_owned(),
-        })
     }
 }
 

@@ -13,6 +13,7 @@
 //! | `tasks/<task id>` | tasks of the original; taken over by the first leader, then gone |
 //! | `gantry/layout` | the version of all below ([`codec`](crate::codec)) |
 //! | `gantry/epoch` | the number of the term, and who leads it; the fence |
+//! | `gantry/transactions` | nothing; its version counts the transactions |
 //! | `gantry/leader/_c_<id>-latch-<n>` | the candidates, as Curator's `LeaderLatch` writes them; the first leads |
 //! | `gantry/framework`, `gantry/brake` | the records of these paths |
 //! | `gantry/<kind>/<shard>/<rest>` | all other records: of the path `<kind>/<rest>`, with `:` for `/` |
@@ -23,10 +24,10 @@
 //! # Writing
 //!
 //! Every transaction is one `multi` of at most [`TRANSACTION_BYTES`] (one record may be larger,
-//! [`RECORD_BYTES_MAX`](crate::codec::RECORD_BYTES_MAX)). It makes sure that our lock node is there and moves `gantry/epoch` from
-//! one expected version to the next, so that transactions take effect in order, each once, and none
-//! after another process has begun a term. How many were made is therefore read from that version
-//! when an answer was lost.
+//! [`RECORD_BYTES_MAX`](crate::codec::RECORD_BYTES_MAX)). It makes sure that our lock node is there and
+//! that `gantry/epoch` is still of our term, and moves `gantry/transactions` from one expected version
+//! to the next: transactions take effect in order, each once, and none after another process has begun a
+//! term. How many were made is read from that version when an answer was lost.
 //!
 //! # Leading
 //!
@@ -185,7 +186,7 @@ impl ZooKeeper {
     /// See [`Store::load`].
     pub async fn read(&self) -> Result<Loaded, StoreError> {
         let client = self.shared.client_soon().await?;
-        let read = load::everything(&client, &self.shared, None).await?;
+        let read = load::everything(&client, &self.shared).await?;
         Ok(read.loaded)
     }
 

@@ -43,7 +43,6 @@ impl Term {
         client: Client,
         fence: Fence,
         epoch: u64,
-        version: i32,
     ) -> Result<Self, StoreError> {
         // The servers have the last word.
         let session = shared.config.session_timeout.min(client.session_timeout());
@@ -53,6 +52,13 @@ impl Term {
             .await
             .map_err(|error| failed("confirm that we lead", &error.into()))?;
         let lease = Lease::new(epoch, sent.after(lasts));
+        // Nobody but us can add to it now.
+        let made = shared.call(client.check_stat(&fence.transactions)).await;
+        let made = made.map_err(|error| failed("say what was written", &error))?;
+        let made = made.ok_or_else(|| StoreError::Corrupt {
+            place: fence.transactions.clone(),
+            reason: "it is gone".to_owned(),
+        })?;
         let fence = Arc::new(fence);
         let keeper = tokio::spawn(keep(
             shared.clone(),
@@ -69,7 +75,7 @@ impl Term {
             fence,
             lease,
             lasts,
-            writer: Mutex::new(Writer::new(version)),
+            writer: Mutex::new(Writer::new(made.version)),
             keeper,
         })
     }
@@ -84,9 +90,29 @@ impl Term {
         }
     }
 
+    /// Does something as long as the lease holds, and no longer.
+    async fn led<T>(
+        &self,
+        act: impl Future<Output = Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
+        let over = async {
+            Err(StoreError::Refused {
+                reason: self.lease.lost().await,
+            })
+        };
+        if !self.lease.holds() {
+            return over.await;
+        }
+        tokio::select! {
+            biased;
+            outcome = act => outcome,
+            refused = over => refused,
+        }
+    }
+
     /// Reads everything; tells the writer what exists, and takes over what the original left.
     async fn read(&self, writer: &mut Writer) -> Result<Loaded, StoreError> {
-        let read = load::everything(&self.client, &self.shared, Some(&self.lease)).await?;
+        let read = load::everything(&self.client, &self.shared).await?;
         let layout = &self.shared.layout;
         let mut taken_over = Vec::new();
         let framework = layout.node(&codec::path(&Key::Framework));
@@ -123,6 +149,29 @@ impl Term {
     }
 
     pub(super) async fn remove_everything(&self) -> Result<(), StoreError> {
+        self.led(self.remove_content()).await?;
+        self.lease.end("everything was removed");
+        let layout = &self.shared.layout;
+        let frame = [
+            layout.epoch(),
+            layout.transactions(),
+            self.fence.lock.clone(),
+            layout.leader(),
+            layout.gantry().to_owned(),
+            layout.root().to_owned(),
+        ];
+        for node in frame {
+            match self.shared.call(self.client.delete(&node, None)).await {
+                // Below the root may be that of another framework.
+                Ok(()) | Err(Error::NoNode | Error::NotEmpty) => {}
+                Err(error) => return Err(failed(&format!("remove `{node}`"), &error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes all but what says who leads.
+    async fn remove_content(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
         let layout = &self.shared.layout;
         let refused = |reason: &str| StoreError::Refused {
@@ -169,42 +218,31 @@ impl Term {
         if let Some(last) = rest.last_mut() {
             last.with_next = false;
         }
-        writer.write(self.means(), rest).await?;
-
-        self.lease.end("everything was removed");
-        let frame = [
-            layout.epoch(),
-            self.fence.lock.clone(),
-            layout.leader(),
-            layout.gantry().to_owned(),
-            layout.root().to_owned(),
-        ];
-        for node in frame {
-            match self.shared.call(self.client.delete(&node, None)).await {
-                // Below the root may be that of another framework.
-                Ok(()) | Err(Error::NoNode | Error::NotEmpty) => {}
-                Err(error) => return Err(failed(&format!("remove `{node}`"), &error)),
-            }
-        }
-        Ok(())
+        writer.write(self.means(), rest).await
     }
 }
 
 #[async_trait]
 impl Store for Term {
     async fn load(&self) -> Result<Loaded, StoreError> {
-        let mut writer = self.writer.lock().await;
-        self.read(&mut writer).await
+        self.led(async {
+            let mut writer = self.writer.lock().await;
+            self.read(&mut writer).await
+        })
+        .await
     }
 
     async fn commit(&self, batch: Vec<Write>) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock().await;
-        let changes = write::changes(&self.shared.layout, &batch)?;
-        drop(batch);
-        if !writer.knows() {
-            self.read(&mut writer).await?;
-        }
-        writer.write(self.means(), changes).await
+        self.led(async {
+            let mut writer = self.writer.lock().await;
+            let changes = write::changes(&self.shared.layout, &batch)?;
+            drop(batch);
+            if !writer.knows() {
+                self.read(&mut writer).await?;
+            }
+            writer.write(self.means(), changes).await
+        })
+        .await
     }
 
     fn lease(&self) -> Lease {

@@ -13,15 +13,16 @@ use super::{
 };
 use crate::{Lease, StoreError, codec, lease::Moment};
 
-/// A transaction has at most so many bytes, unless one record alone has more. ZooKeeper takes 1 MiB
-/// less one byte (`jute.maxbuffer`).
-pub const TRANSACTION_BYTES: usize = 480 * 1024;
+/// A transaction has at most so many bytes, unless one record alone has more. ZooKeeper would take
+/// 1 MiB (`jute.maxbuffer`), but keeps the last 500 transactions in memory (`commitLogCount`), so that
+/// these would fill 500 MB; a server with a heap of 256 MB was seen to die of them.
+pub const TRANSACTION_BYTES: usize = 64 * 1024;
 
 /// A transaction has at most so many operations, so that its answer stays small too.
-const OPERATIONS_MAX: usize = 2_000;
+const OPERATIONS_MAX: usize = 500;
 
 /// Transactions that are on the way at once.
-const WINDOW: usize = 4;
+const WINDOW: usize = 16;
 
 /// Bytes of an operation apart from its path and data: numbers and the access list.
 const OPERATION_BYTES: usize = 64;
@@ -95,23 +96,26 @@ pub(super) fn changes(layout: &Layout, batch: &[Write]) -> Result<Vec<Change>, S
     Ok(changes)
 }
 
-/// What makes sure that nobody else has begun to lead.
+/// What makes sure that transactions are made only in our term, in order, and each once.
 #[derive(Debug)]
 pub(super) struct Fence {
     /// Our lock node.
     pub(super) lock: String,
-    /// The node `epoch`…
+    /// The node `epoch`.
     pub(super) epoch: String,
-    /// …and what it holds in our term.
-    pub(super) token: Vec<u8>,
+    /// Its version in our term.
+    pub(super) version: i32,
+    /// The node whose version counts the transactions of all terms. The epoch's own version
+    /// cannot: where we expect our first transaction to have moved it, the next leader may have.
+    pub(super) transactions: String,
 }
 
 /// The writing side of a term.
 #[derive(Debug)]
 pub(super) struct Writer {
-    // The version of the node `epoch` that the next transaction expects. It wraps around after
-    // four billion transactions, as ZooKeeper's does.
-    version: i32,
+    // How many transactions there were: the version of the node `transactions` that the next one
+    // expects. It wraps around after four billion, as ZooKeeper's does.
+    made: i32,
     // Fingerprints of the nodes that exist, as far as we know: ZooKeeper wants to be told whether a
     // node is to be made or filled anew. When we are wrong a transaction fails, and we ask. `None`
     // before the first load.
@@ -152,9 +156,10 @@ struct Sent {
 }
 
 impl Writer {
-    pub(super) fn new(version: i32) -> Self {
+    /// After so many transactions.
+    pub(super) fn new(made: i32) -> Self {
         Self {
-            version,
+            made,
             known: None,
             doubtful: None,
         }
@@ -185,10 +190,7 @@ impl Writer {
         let mut done = 0;
         let mut stuck = 0;
         while done < changes.len() {
-            if !means.lease.holds() {
-                return Err(means.refused("the lease has ended"));
-            }
-            let before = self.version;
+            let before = self.made;
             self.doubtful = Some(changes.clone());
             let sent = self.send(means, &changes, done).await?;
             let Some(failure) = sent.failure else {
@@ -210,7 +212,7 @@ impl Writer {
                 },
             }
             self.settle(means).await?;
-            let made = self.version.wrapping_sub(before) as usize;
+            let made = self.made.wrapping_sub(before) as usize;
             let until = made.checked_sub(1).and_then(|last| sent.ends.get(last));
             done = until.copied().unwrap_or(done);
             self.ask(means, &changes[done..]).await?;
@@ -247,15 +249,7 @@ impl Writer {
                 sent.ends.push(end);
                 next = end;
             }
-            if answers.is_empty() {
-                return Ok(sent);
-            }
-            let answer = tokio::select! {
-                biased;
-                answer = answers.next() => answer,
-                reason = means.lease.lost() => return Err(means.refused(&reason)),
-            };
-            match answer {
+            match answers.next().await {
                 // It was made with our lock node in place.
                 Some(Ok(end)) => {
                     means.lease.renew(end);
@@ -263,7 +257,7 @@ impl Writer {
                 Some(Err(error)) => {
                     sent.failure.get_or_insert(error);
                 }
-                None => {}
+                None => return Ok(sent),
             }
         }
     }
@@ -282,10 +276,13 @@ impl Writer {
         let mut multi = means.client.new_multi_writer();
         multi.add_check_version(&fence.lock, -1).map_err(wrong)?;
         multi
-            .add_set_data(&fence.epoch, &fence.token, Some(self.version))
+            .add_check_version(&fence.epoch, fence.version)
             .map_err(wrong)?;
-        let mut bytes =
-            2 * OPERATION_BYTES + fence.lock.len() + fence.epoch.len() + fence.token.len();
+        multi
+            .add_set_data(&fence.transactions, b"", Some(self.made))
+            .map_err(wrong)?;
+        let names = [&fence.lock, &fence.epoch, &fence.transactions];
+        let mut bytes: usize = names.map(|name| name.len() + OPERATION_BYTES).iter().sum();
         let mut end = from;
         while end < changes.len() {
             let together = 1 + changes[end..]
@@ -314,7 +311,7 @@ impl Writer {
             }
             end += unit.len();
         }
-        self.version = self.version.wrapping_add(1);
+        self.made = self.made.wrapping_add(1);
         Ok((multi.commit(), end))
     }
 
@@ -323,23 +320,20 @@ impl Writer {
     /// connection of it left behind is refused once the session has moved on.
     async fn settle(&mut self, means: Means<'_>) -> Result<(), StoreError> {
         let Means { client, shared, .. } = means;
-        let node = &means.fence.epoch;
+        let fence = means.fence;
         let answer = async {
-            shared.call(client.sync(node)).await?;
-            shared.call(client.get_data(node)).await
+            shared.call(client.sync(&fence.epoch)).await?;
+            let made = shared.call(client.check_stat(&fence.transactions)).await?;
+            // Afterwards, so that the count is one of our term.
+            let epoch = shared.call(client.check_stat(&fence.epoch)).await?;
+            Ok((made, epoch))
         };
-        let answer = tokio::select! {
-            biased;
-            answer = answer => answer,
-            reason = means.lease.lost() => return Err(means.refused(&reason)),
-        };
-        match answer {
-            Ok((token, stat)) if token == means.fence.token => {
-                self.version = stat.version;
+        match answer.await {
+            Ok((Some(made), Some(epoch))) if epoch.version == fence.version => {
+                self.made = made.version;
                 Ok(())
             }
             Ok(_) => Err(means.refused("another process has begun to lead")),
-            Err(Error::NoNode) => Err(means.refused("the node of our term is gone")),
             Err(error) => Err(failed("say what was written", &error)),
         }
     }
@@ -353,12 +347,7 @@ impl Writer {
                 .map(|change| means.shared.call(means.client.check_stat(&change.node)))
                 .collect();
             for change in some {
-                let answer = tokio::select! {
-                    biased;
-                    answer = answers.next() => answer,
-                    reason = means.lease.lost() => return Err(means.refused(&reason)),
-                };
-                let exists = match answer {
+                let exists = match answers.next().await {
                     Some(Ok(stat)) => stat.is_some(),
                     Some(Err(error)) => return Err(failed("say what exists", &error)),
                     None => break,

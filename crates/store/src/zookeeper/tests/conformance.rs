@@ -1,7 +1,12 @@
 //! What all homes promise.
 
-use super::support::{Ensemble, Place};
-use crate::conformance;
+use gantry_core::Write;
+
+use super::support::{Ensemble, Place, Proxy, put, soon};
+use crate::{
+    StoreError,
+    conformance::{self, Home as _, task},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_server_passes_the_conformance_suite() {
@@ -17,4 +22,121 @@ async fn three_servers_pass_the_conformance_suite() {
         return;
     };
     conformance::run(async || Place::new(ensemble.hosts())).await;
+}
+
+/// What Marathon, Storm and others died of: packets that grow with the number of tasks.
+#[tokio::test(flavor = "multi_thread")]
+async fn with_100_000_tasks_packets_are_far_from_the_limit() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    let proxy = Proxy::start(ensemble.hosts().remove(0)).await;
+    conformance::big_batch(&Place::new(vec![proxy.address()])).await;
+    let (requests, answers) = (proxy.requests(), proxy.answers());
+    assert!(requests.bytes > 30_000_000, "{requests:?}");
+    assert!(requests.largest < 512 * 1024, "{requests:?}");
+    assert!(answers.largest < 512 * 1024, "{answers:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_there_without_a_layout_is_never_taken_for_nothing() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    let place = Place::new(ensemble.hosts());
+    let client = place.client().await;
+    put(&client, &place.layout().node("tasks/a"), b"{}").await;
+    let corrupt = |error: StoreError| matches!(error, StoreError::Corrupt { .. });
+    let process = place.process();
+    assert!(process.read().await.is_err_and(corrupt));
+    assert!(
+        soon("an answer", process.campaign())
+            .await
+            .is_err_and(corrupt)
+    );
+
+    // Nor is a store of which a part is gone.
+    let place = Place::new(ensemble.hosts());
+    drop(place.open().await.expect("a store"));
+    let shard = place.layout().shards().nth(400).expect("a shard");
+    client
+        .delete(shard.node(), None)
+        .await
+        .expect("it was there");
+    assert!(place.process().read().await.is_err_and(corrupt));
+
+    // An empty `framework-id` is what the original leaves when it dies at the wrong moment.
+    let place = Place::new(ensemble.hosts());
+    put(&client, &place.layout().framework_id(), b"").await;
+    assert!(place.process().read().await.is_err_and(corrupt));
+}
+
+/// For `uninstall`.
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_is_removed_by_the_only_process_there_is() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    let mut place = Place::new(ensemble.hosts());
+    place.config.chroot = Some("/some/where".to_owned());
+    let client = place.client().await;
+    put(&client, &place.layout().own("surprises/1"), b"x").await;
+    client
+        .delete(&place.layout().own("surprises/1"), None)
+        .await
+        .expect("it was there");
+    client
+        .delete(&place.layout().own("surprises"), None)
+        .await
+        .expect("it was there");
+    let process = place.process();
+    let refused = |error: StoreError| matches!(error, StoreError::Refused { .. });
+    assert!(process.remove_everything().await.is_err_and(refused));
+    let store = process.campaign().await.expect("a store");
+    let framework = gantry_core::Record::Framework(gantry_core::FrameworkRecord {
+        id: gantry_core::FrameworkId::new("f"),
+        registered_at: gantry_core::Timestamp::ZERO,
+    });
+    let mut batch: Vec<_> = (1..3000)
+        .map(|number| Write::Put(task("web", number)))
+        .collect();
+    batch.push(Write::Put(framework));
+    store.commit(batch).await.expect("a commit");
+    put(&client, &place.layout().own("surprises/1"), b"x").await;
+
+    let other = place.process();
+    let mut campaign = Box::pin(other.campaign());
+    let waiting = async {
+        let queue = place.layout().leader();
+        while client
+            .list_children(&queue)
+            .await
+            .is_ok_and(|queue| queue.len() < 2)
+        {}
+    };
+    tokio::select! {
+        _ = &mut campaign => panic!("two leaders"),
+        () = soon("a second candidate", waiting) => {}
+    }
+    assert!(process.remove_everything().await.is_err_and(refused));
+    let loaded = store.load().await.expect("a load");
+    assert_eq!(loaded.records.len(), 3_000);
+    drop(campaign);
+    let gone = async {
+        let queue = place.layout().leader();
+        while client
+            .list_children(&queue)
+            .await
+            .is_ok_and(|queue| queue.len() > 1)
+        {}
+    };
+    // Dropping the future gave the place up.
+    soon("the second candidate going", gone).await;
+    process
+        .remove_everything()
+        .await
+        .expect("nobody else is there");
+    assert!(!store.lease().holds());
+    let root = client.check_stat(place.layout().root()).await;
+    assert_eq!(root, Ok(None));
 }
