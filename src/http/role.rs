@@ -38,10 +38,6 @@ const LEADER: HeaderName = HeaderName::from_static("x-gantry-leader");
 /// When the state was as it is answered.
 const AS_OF: HeaderName = HeaderName::from_static("x-gantry-as-of");
 
-/// How long a write is held while there is no leader, or it cannot be reached, before it is refused:
-/// long enough for an orderly change of the leader.
-const HOLD: Duration = Duration::from_secs(10);
-
 /// Between two looks whether there is a leader.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -227,7 +223,7 @@ async fn made_here(
     };
     let body = body::read(payload, body_max).await?;
     let forwarded = request.headers().contains_key(proxy::FORWARDED_BY);
-    let deadline = Instant::now() + HOLD;
+    let deadline = Instant::now() + state.settings().hold;
     let mut place = None;
     loop {
         let why = match turn(state, forwarded) {

@@ -46,6 +46,9 @@ pub struct HttpSettings {
     pub connections_max: usize,
     /// Longest time from a request's first byte to the end of its head.
     pub request_timeout: Duration,
+    /// How long a change waits while there is no leader, or it cannot be reached, before it is
+    /// refused.
+    pub hold: Duration,
 }
 
 impl HttpSettings {
@@ -71,6 +74,8 @@ impl HttpSettings {
             body_max: 64 * 1024,
             connections_max: 4_096,
             request_timeout: Duration::from_secs(10),
+            // An orderly change of the leader takes a second or two.
+            hold: Duration::from_secs(10),
         }
     }
 

@@ -103,6 +103,15 @@ const ACTIONS = {
       ({ status }) => `Deployment ${id} is ${status.replace("_", " ")}`,
     ),
 
+  brake: () =>
+    act(
+      { title: "Release the brake", text: "Failed tasks are started again, and updates go on. Do it when the cause of the failures is known and gone.", action: "Release" },
+      "POST",
+      "brake/release",
+      {},
+      () => "The brake is released",
+    ),
+
   async copy(element) {
     try {
       await navigator.clipboard.writeText(element.dataset.text);

@@ -2,9 +2,10 @@
 
 import { listen } from "./actions.js";
 import { get } from "./api.js";
-import { h, icon, update } from "./dom.js";
+import { h, update } from "./dom.js";
 import { duration } from "./format.js";
 import { Live } from "./live.js";
+import { notices } from "./notices.js";
 import * as activity from "./pages/activity.js";
 import * as configuration from "./pages/configuration.js";
 import * as logs from "./pages/logs.js";
@@ -54,6 +55,7 @@ async function refresh() {
   let content;
   try {
     status = await get("overview");
+    live.follow(status.leadership.role === "leader");
     content = await page.show({ name, parameters, status });
   } catch (error) {
     if (hash !== location.hash) return true;
@@ -86,12 +88,8 @@ function failure(error) {
 }
 
 function tellProblem(status, error) {
-  const text = error?.message ?? status?.connection.problem;
-  const banner = text && h("p", { class: "banner bad" }, icon("unreachable"), h("span", {}, sentence(text), status && !error ? " What is shown is the last known state; tasks keep running." : ""));
-  update(problem, h("div", {}, banner || null));
+  update(problem, h("div", {}, notices(status, error)));
 }
-
-const sentence = (clause) => `${clause[0].toUpperCase()}${clause.slice(1)}.`;
 
 const LIVE_WORDS = { live: "live", connecting: "connecting", reconnecting: "reconnecting", polling: "every 5 s" };
 

@@ -17,12 +17,12 @@ export class Live {
   #last = 0;
   #timer = null;
   #state = "connecting";
+  #source = null;
 
   /** `refresh` reads everything again; `show(state)` tells the reader. */
   constructor(refresh, show) {
     this.#refresh = refresh;
     this.#show = show;
-    this.#connect();
     setInterval(() => this.#watch(), 1_000);
     document.addEventListener("visibilitychange", () => document.hidden || this.soon());
   }
@@ -42,15 +42,28 @@ export class Live {
     }, wait);
   }
 
+  /** Says whether the server tells events: a stand-by does not. */
+  follow(tells) {
+    if (tells === (this.#source !== null)) return;
+    if (tells) {
+      this.#connect();
+      return;
+    }
+    this.#source.close();
+    this.#source = null;
+    this.#become("polling");
+  }
+
   #connect() {
     const source = new EventSource("api/v2/events");
+    this.#source = source;
     source.onopen = () => this.#become("live");
     for (const name of EVENTS) source.addEventListener(name, () => this.#told(true));
     source.addEventListener("ping", () => this.#told(false));
     source.onerror = () => {
       const refused = source.readyState === EventSource.CLOSED;
       this.#become(refused ? "polling" : "reconnecting");
-      if (refused) setTimeout(() => this.#connect(), AGAIN);
+      if (refused) setTimeout(() => this.#source === source && this.#connect(), AGAIN);
     };
   }
 

@@ -35,8 +35,7 @@ pub(super) struct World {
     scheduler: Arc<Mutex<Scheduler>>,
     publish: Publish,
     pub(super) shared: Arc<Shared>,
-    /// What is known of the place of the records; one process alone, unless a test says otherwise.
-    pub(super) home: Arc<Mutex<HomeStatus>>,
+    home: Arc<Mutex<HomeStatus>>,
     at: Mutex<u64>,
     offers: Mutex<u32>,
 }
@@ -46,7 +45,18 @@ impl World {
         Self::with(services, |_| {})
     }
 
+    /// One that leads.
     pub(super) fn with(services: Vec<ServiceSpec>, adjust: impl Fn(&mut HttpSettings)) -> Self {
+        let world = Self::candidate(services, adjust);
+        world.lead();
+        world
+    }
+
+    /// One that has never led, and has read nothing.
+    pub(super) fn candidate(
+        services: Vec<ServiceSpec>,
+        adjust: impl Fn(&mut HttpSettings),
+    ) -> Self {
         let start = Timestamp::from_millis(START);
         let ids = IdGenerator::new([1, 2, 3, 4]);
         let declared = services
@@ -69,8 +79,6 @@ impl World {
         let told = Arc::clone(&home);
         let handle = Handle::new(me, scheduler.view(), move || told.lock().unwrap().clone());
         let shared = Arc::clone(handle.shared());
-        let store: Arc<dyn Store> = Arc::new(Memory::new());
-        let mut requests = shared.open(scheduler.view(), &store);
         let mut settings = HttpSettings::new("my fw", LogTail::new("/nowhere", "my fw.log"));
         settings.declared_counts = declared;
         adjust(&mut settings);
@@ -82,22 +90,6 @@ impl World {
                 shared.events.tell(scheduler.view().at, effects.notices);
             })
         };
-        let (loop_scheduler, loop_publish) = (Arc::clone(&scheduler), Arc::clone(&publish));
-        tokio::spawn(async move {
-            while let Some(request) = requests.recv().await {
-                let input = Input::Command {
-                    token: request.token,
-                    actor: request.actor,
-                    command: request.command,
-                };
-                let mut scheduler = loop_scheduler.lock().unwrap();
-                let now = scheduler.view().at;
-                let mut effects = scheduler.step(now, vec![input]);
-                let (_, answer) = effects.replies.pop().expect("a command is answered");
-                loop_publish(&scheduler, effects);
-                let _ = request.reply.send(answer.map_err(CommandError::Refused));
-            }
-        });
         Self {
             state: AppState::new(handle, settings),
             scheduler,
@@ -107,6 +99,51 @@ impl World {
             at: Mutex::new(START),
             offers: Mutex::new(0),
         }
+    }
+
+    /// A term begins.
+    pub(super) fn lead(&self) {
+        let view = self.scheduler.lock().unwrap().view();
+        let store: Arc<dyn Store> = Arc::new(Memory::new());
+        let mut requests = self.shared.open(view, &store);
+        let (scheduler, publish) = (Arc::clone(&self.scheduler), Arc::clone(&self.publish));
+        tokio::spawn(async move {
+            while let Some(request) = requests.recv().await {
+                let input = Input::Command {
+                    token: request.token,
+                    actor: request.actor,
+                    command: request.command,
+                };
+                let mut scheduler = scheduler.lock().unwrap();
+                let now = scheduler.view().at;
+                let mut effects = scheduler.step(now, vec![input]);
+                let (_, answer) = effects.replies.pop().expect("a command is answered");
+                publish(&scheduler, effects);
+                let _ = request.reply.send(answer.map_err(CommandError::Refused));
+            }
+        });
+    }
+
+    /// The term ends; `leader` leads now, as far as is known.
+    pub(super) fn step_down(&self, leader: Option<Member>) {
+        self.follow(leader);
+        let ended = "the lease has ended".to_owned();
+        self.shared.close(ConnectionState::StandBy, ended);
+    }
+
+    /// ZooKeeper can be reached, and names this leader.
+    pub(super) fn follow(&self, leader: Option<Member>) {
+        let since = Timestamp::from_millis(START);
+        *self.home.lock().unwrap() = HomeStatus {
+            kind: HomeKind::ZooKeeper,
+            reach: Reach::Connected { since },
+            leader,
+        };
+    }
+
+    /// ZooKeeper cannot be reached.
+    pub(super) fn cut_off(&self, reach: Reach) {
+        self.home.lock().unwrap().reach = reach;
     }
 
     /// One millisecond later, these things happen.

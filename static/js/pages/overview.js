@@ -34,7 +34,8 @@ export async function show({ parameters, status }) {
   ];
 }
 
-function connection({ connection, framework }) {
+function connection({ connection, framework, leadership }) {
+  if (leadership.role !== "leader") return h("p", { class: "sub" }, "stand-by", framework.id ? h("span", { class: "mono" }, ` · ${framework.id}`) : null);
   const steady = connection.state === "subscribed" && !connection.problem;
   return h(
     "p",
@@ -44,6 +45,7 @@ function connection({ connection, framework }) {
     " since ",
     since(connection.since),
     connection.last_heard_ago === null ? "" : `, last heard ${duration(connection.last_heard_ago)} ago`,
+    connection.unconfirmed ? `, ${plural(connection.unconfirmed, "task")} not yet confirmed` : "",
     framework.id ? h("span", { class: "mono" }, ` · ${framework.id}`) : null,
   );
 }

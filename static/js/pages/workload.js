@@ -107,7 +107,7 @@ function instances(list) {
           "tr",
           { "data-key": name },
           h("td", { class: "nowrap" }, name),
-          h("td", {}, waits_for === "back_off" ? ["next try ", until(end), h("span", { class: "id" }, plural(failures, "failure"))] : ["for an offer since ", since(from)]),
+          h("td", {}, waits_for === "back_off" ? ["next try ", until(end), h("span", { class: "id" }, plural(failures, "failure"))] : [waits_for === "brake" ? "for the release of the brake since " : "for an offer since ", since(from)]),
           h("td", {}, last ? [taskState(last.state), " ", since(last.ended_at, true), h("span", { class: "id" }, last.message ?? last.reason ?? "")] : null),
         ),
       )),
