@@ -23,9 +23,9 @@ pub(crate) struct Candidate {
     /// The epoch is ours, and confirmed until `lease_until`.
     epoch: Option<u64>,
     lease_until: u64,
-    /// The last connection, while the client's library still means to send what it could not.
-    lingering: Option<u64>,
-    /// What that is.
+    /// The last connection, until there is another.
+    before: Option<u64>,
+    /// Transactions that were lost with their connection.
     unsent: Vec<Request>,
     /// Whom it takes for the leader.
     pub(crate) believes: Option<usize>,
@@ -78,9 +78,12 @@ impl World {
         candidate.heard_at = now;
         candidate.arrives_at = now;
         candidate.hears_at = now;
-        candidate.lingering = None;
-        for request in std::mem::take(&mut candidate.unsent) {
-            self.ask_keeper(gantry, request);
+        candidate.before = None;
+        let unsent = std::mem::take(&mut candidate.unsent);
+        if self.dice.chance(500) {
+            for request in unsent {
+                self.ask_keeper(gantry, request);
+            }
         }
         if !self.plan.is_single() {
             self.soon(0, gantry, Happening::Tick { connection });
@@ -88,18 +91,17 @@ impl World {
         self.campaign(gantry);
     }
 
-    /// A request has not arrived. Now and then the library sends it on the next connection,
-    /// whatever has happened meanwhile.
+    /// A request has not arrived. Now and then the client's library sends it on the next
+    /// connection, whatever has happened meanwhile.
     pub(crate) fn keep_unsent(&mut self, connection: u64, request: Request) {
-        if !matches!(request, Request::Commit { .. }) {
-            return;
-        }
         let mut gantrys = self.gantrys.iter_mut();
-        match gantrys.find(|gantry| gantry.candidate.lingering == Some(connection)) {
-            Some(gantry) if !self.keeper.has_lost(connection) => {
-                gantry.candidate.unsent.push(request);
-            }
-            _ => self.keeper.lost(connection),
+        if matches!(request, Request::Commit { .. })
+            && let Some(gantry) = gantrys.find(|gantry| {
+                let candidate = &gantry.candidate;
+                [candidate.connection, candidate.before].contains(&Some(connection))
+            })
+        {
+            gantry.candidate.unsent.push(request);
         }
     }
 
@@ -111,8 +113,7 @@ impl World {
         };
         candidate.epoch = None;
         candidate.stage = Stage::Idle;
-        candidate.lingering = self.dice.chance(500).then_some(connection);
-        candidate.unsent.clear();
+        candidate.before = Some(connection);
         // Some of what is under way still arrives.
         let under_way = candidate.arrives_at.saturating_sub(self.now);
         let delay = self.dice.below(under_way + 2);

@@ -12,6 +12,10 @@ use crate::world::{Event, Happening, World};
 /// While things come right, an operator looks this often whether something still waits for one.
 const LOOK_AGAIN: u64 = 10_000;
 
+/// So long after the faults a brake that is still on is released by hand, as tasks that are sick by
+/// nature may hold it.
+const PATIENCE: u64 = 5 * 60_000;
+
 /// What was asked, and how far it is.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
@@ -72,6 +76,10 @@ impl World {
 
     /// Lets go what waits for an operator.
     fn finish(&mut self, view: &View) {
+        let patience = self.plan.faults_until + PATIENCE;
+        if view.brake.is_some() && self.now > patience {
+            self.ask(Command::ReleaseBrake);
+        }
         for deployment in &view.deployments {
             // One that failed is not made to go on for ever.
             if matches!(
@@ -96,6 +104,9 @@ impl World {
             .map(|deployment| deployment.id);
         let unknown: Vec<_> = view.unknown_tasks.keys().cloned().collect();
         let one_or_all = |one: bool| one.then(|| name.clone());
+        if view.brake.is_some() && self.dice.chance(150) {
+            return Some(Command::ReleaseBrake);
+        }
         match self.dice.below(20) {
             0..=5 => Some(Command::Scale {
                 workload: name,
@@ -226,6 +237,7 @@ impl World {
                 .desired_since(workload, ask.at)
                 .any(|desired| desired == *instances),
             (Command::Restart { task }, _) => self.memory.was_to_go(task),
+            (Command::ReleaseBrake, _) => self.memory.was_released(ask.at),
             (_, Answer::Deployment(id)) => self.is_deployment(*id),
             (Command::KillAll { workload }, _) => {
                 self.keeper.records.values().all(|record| match record {

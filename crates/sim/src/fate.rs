@@ -107,13 +107,7 @@ impl World {
         let present = self.agents[agent].up && !self.agents[agent].cut;
         match fault {
             MesosFault::MasterFailover if self.master.up => self.master_fails_over(),
-            MesosFault::Partition if present => {
-                self.agents[agent].cut = true;
-                let noticed = self.dice.chance(500);
-                self.lose(agent, noticed);
-                let delay = self.dice.around(40_000);
-                self.after(delay, Event::Heal { agent });
-            }
+            MesosFault::Partition if present => self.cut_off_agent(agent),
             MesosFault::Reboot if present => {
                 self.machine_dies(agent);
                 let delay = self.dice.around(40_000);
@@ -150,8 +144,48 @@ impl World {
                     self.task_lives(agent, &task, stage);
                 }
             }
+            MesosFault::Sickness => self.sickness(),
+            MesosFault::Blackout => {
+                for agent in 0..self.agents.len() {
+                    if self.agents[agent].up && !self.agents[agent].cut && self.dice.chance(700) {
+                        self.cut_off_agent(agent);
+                    }
+                }
+            }
             MesosFault::Stranger if present => self.stranger_appears(agent),
             _ => {}
+        }
+    }
+
+    fn cut_off_agent(&mut self, agent: usize) {
+        self.agents[agent].cut = true;
+        let noticed = self.dice.chance(500);
+        self.lose(agent, noticed);
+        let delay = self.dice.around(40_000);
+        self.after(delay, Event::Heal { agent });
+    }
+
+    /// What most tasks depend on is away for some time: they are unhealthy, and well again.
+    fn sickness(&mut self) {
+        let lasts = self.dice.around(40_000);
+        for agent in 0..self.agents.len() {
+            let checked: Vec<_> = self.agents[agent]
+                .tasks
+                .iter()
+                .filter(|(_, task)| task.checked && task.behaviour != Behaviour::Sick)
+                .map(|(id, _)| id.clone())
+                .collect();
+            for task in checked {
+                if self.dice.chance(200) {
+                    continue;
+                }
+                let delay = self.dice.around(3_000);
+                for (delay, healthy) in [(delay, false), (delay + lasts, true)] {
+                    let task = task.clone();
+                    let stage = Stage::Healthy(healthy);
+                    self.after(delay, Event::Life { agent, task, stage });
+                }
+            }
         }
     }
 

@@ -4,6 +4,7 @@ use gantry_core::ServiceSpec;
 
 use crate::{
     candidate::Candidate,
+    invariants::Told,
     term::Term,
     types::type_plan,
     world::{Event, Happening, World},
@@ -27,6 +28,8 @@ pub(crate) struct Gantry {
     pub(crate) candidate: Candidate,
     /// While it leads.
     pub(crate) term: Option<Term>,
+    /// What its scheduler was told in this term, for the judge.
+    pub(crate) told: Told,
 }
 
 impl World {

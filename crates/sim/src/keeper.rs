@@ -28,8 +28,6 @@ pub(crate) struct Keeper {
     locks_made: u64,
     connections: BTreeMap<u64, u64>,
     connections_made: u64,
-    /// The last connection of which a transaction was lost.
-    lost: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -114,19 +112,7 @@ impl Default for Keeper {
             locks_made: 0,
             connections: BTreeMap::new(),
             connections_made: 0,
-            lost: None,
         }
-    }
-}
-
-impl Keeper {
-    /// A transaction is lost with its connection; those behind it must not come alone.
-    pub(crate) const fn lost(&mut self, connection: u64) {
-        self.lost = Some(connection);
-    }
-
-    pub(crate) fn has_lost(&self, connection: u64) -> bool {
-        self.lost.is_some_and(|lost| lost >= connection)
     }
 }
 
@@ -377,6 +363,7 @@ impl World {
     fn apply(&mut self, epoch: u64, position: u64, writes: Vec<Write>, last: bool) {
         self.summary.commits += 1;
         self.check_commit(epoch, position);
+        let again = position < self.keeper.applied;
         self.keeper.applied = position + writes.len() as u64;
         self.keeper.whole = last;
         for write in writes {
@@ -397,7 +384,9 @@ impl World {
                 Write::Put(record) => format!("  stored {:?}", record.key()),
                 Write::Delete(key) => format!("  deleted {key:?}"),
             });
-            self.remember_write(&write);
+            if !again {
+                self.remember_write(&write);
+            }
             match write {
                 Write::Put(record) => self.keeper.records.insert(record.key(), record),
                 Write::Delete(key) => self.keeper.records.remove(&key),

@@ -87,6 +87,24 @@ pub enum Sabotage {
     KillOnce,
     /// What became of a launch is not asked.
     NeverAskAgain,
+    /// Unknown tasks are killed before the known ones have answered.
+    KillUnknownEarly,
+    /// An ended task is now and then stored again.
+    Revert,
+    /// Tasks that fail are started again at once.
+    NoBackOff,
+    /// Updates move everything at once.
+    NoLimits,
+    /// Deployments never give up.
+    EndlessDeployments,
+    /// Deployments give up at once.
+    HastyDeployments,
+    /// It is forgotten that a declaration was rolled back.
+    ForgetRollback,
+    /// There is no disaster brake.
+    NoBrake,
+    /// The disaster brake goes off at once.
+    HastyBrake,
     /// Offers are now and then forgotten instead of declined.
     HoardOffers,
     /// Offers are used after they were rescinded.

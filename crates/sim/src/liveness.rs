@@ -50,8 +50,30 @@ impl World {
             return Err(format!("{id} has not been answered"));
         }
         self.check_living(&view)?;
+        if view.brake.is_some() {
+            return self.check_held_brake(&view);
+        }
         for plan in &self.plan.types {
             self.check_type(&view, plan)?;
+        }
+        Ok(())
+    }
+
+    /// The brake is on in the end only when something holds it.
+    fn check_held_brake(&self, view: &View) -> Result<(), String> {
+        let Some(policy) = self.plan.settings.brake else {
+            return Err("the brake is on, which nobody asked for".to_owned());
+        };
+        let (mut tasks, mut troubled) = (0_u64, 0_u64);
+        for workload in &view.workloads {
+            tasks += u64::from(workload.counts.tasks());
+            troubled += u64::from(workload.counts.unhealthy + workload.counts.unreachable);
+        }
+        let sick = self.plan.types.iter().any(|plan| !plan.behaviour.can_run());
+        if !sick && troubled * 2000 <= tasks * u64::from(policy.share_thousandths) {
+            return Err(format!(
+                "the brake is on, and {troubled} of {tasks} are in trouble"
+            ));
         }
         Ok(())
     }

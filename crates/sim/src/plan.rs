@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use gantry_core::{ServiceSpec, Settings};
+use gantry_core::{BrakePolicy, ServiceSpec, Settings};
 
 use crate::{
     dice::Dice,
@@ -116,7 +116,11 @@ fn settings(dice: &mut Dice) -> Settings {
         kill_initial: seconds(dice, 2, 10),
         kill_max: seconds(dice, 20, 60),
         replace_deadline: seconds(dice, 20, 60),
-        brake: None,
+        brake: dice.chance(400).then(|| BrakePolicy {
+            share_thousandths: dice.between(200, 700) as u32,
+            window: seconds(dice, 20, 60),
+            tasks_min: dice.between(2, 6) as u32,
+        }),
         kill_unknown: dice.chance(250).then(|| seconds(dice, 20, 60)),
         ..Settings::new("sim")
     }

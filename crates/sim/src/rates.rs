@@ -89,6 +89,10 @@ pub(crate) enum MesosFault {
     TaskEnds,
     /// A task of this framework turns up that nothing is stored of.
     Stranger,
+    /// Most tasks turn unhealthy at once, for some time.
+    Sickness,
+    /// Most agents and the master lose each other at once.
+    Blackout,
 }
 
 impl Fault {
@@ -113,6 +117,8 @@ impl Fault {
             Self::Mesos(M::Rescind),
             Self::Mesos(M::TaskEnds),
             Self::Mesos(M::Stranger),
+            Self::Mesos(M::Sickness),
+            Self::Mesos(M::Blackout),
         ]
         .into_iter()
     }

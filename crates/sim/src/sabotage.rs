@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use gantry_core::{
-    Call, Effects, Input, Key, MesosEvent, Record, Settings, TaskId, TaskState, Write,
+    Call, Effects, Input, Key, MesosEvent, Record, ServiceSpec, Settings, Share, TaskId, TaskState,
+    Write,
 };
 
 use crate::{Sabotage, world::World};
@@ -30,6 +31,8 @@ impl World {
                     self.leave(gantry, call, link);
                 }
             }
+            Some(Sabotage::KillUnknownEarly) => self.kill_unknown_early(gantry, effects),
+            Some(Sabotage::Revert) => self.revert(effects),
             Some(Sabotage::LaunchTwice) => self.launch_twice(effects),
             Some(Sabotage::KillOnDoubt) => {
                 let doubtful: Vec<_> = effects
@@ -120,11 +123,84 @@ impl World {
                 settings.kill_initial = Duration::from_secs(3600);
                 settings.kill_max = Duration::from_secs(3600);
             }
+            Some(Sabotage::EndlessDeployments) => {
+                settings.replace_deadline = Duration::from_secs(36_000);
+            }
+            Some(Sabotage::HastyDeployments) => settings.replace_deadline = Duration::from_secs(1),
+            Some(Sabotage::NoBrake) => settings.brake = None,
+            Some(Sabotage::HastyBrake) => {
+                if let Some(policy) = &mut settings.brake {
+                    policy.window = Duration::from_secs(3);
+                }
+            }
             Some(Sabotage::NeverAskAgain) => {
                 settings.launch_deadline = Duration::from_secs(36_000);
                 settings.reconcile_every = Duration::from_secs(36_000);
             }
             _ => {}
+        }
+    }
+
+    /// What the scheduler is told of a service, instead of what the world is judged by.
+    pub(crate) fn sabotage_spec(&self, spec: &mut ServiceSpec) {
+        match self.sabotage {
+            Some(Sabotage::NoBackOff) => spec.back_off.initial = Duration::ZERO,
+            Some(Sabotage::NoLimits) => {
+                spec.update.parallelism = 100;
+                spec.update.max_over = None;
+                spec.update.min_healthy = Some(Share::Percent(0));
+            }
+            Some(Sabotage::EndlessDeployments) => {
+                spec.update.deadline = Duration::from_secs(36_000);
+            }
+            Some(Sabotage::HastyDeployments) => spec.update.deadline = Duration::from_secs(1),
+            _ => {}
+        }
+    }
+
+    /// What a new leader reads, instead of what is stored.
+    pub(crate) fn sabotage_records(&self, records: &mut [Record]) {
+        if self.sabotage != Some(Sabotage::ForgetRollback) {
+            return;
+        }
+        for record in records {
+            if let Record::Workload(workload) = record {
+                workload.declared_revision = workload.revision;
+            }
+        }
+    }
+
+    /// Kills of unknown tasks while known ones have not answered.
+    fn kill_unknown_early(&mut self, gantry: usize, effects: &mut Effects) {
+        let Some(term) = &self.gantrys[gantry].term else {
+            return;
+        };
+        let view = term.scheduler.view();
+        if view.framework.unconfirmed == 0 || !view.framework.subscribed {
+            return;
+        }
+        let unknown = view.unknown_tasks.iter();
+        effects
+            .calls
+            .extend(unknown.map(|(task, update)| Call::Kill {
+                task: task.clone(),
+                agent: update.agent.clone(),
+                grace: None,
+            }));
+    }
+
+    /// Stores again what has ended.
+    fn revert(&mut self, effects: &mut Effects) {
+        let ended = effects.writes.iter().find_map(|write| match write {
+            Write::Delete(key @ Key::Task(_)) => self.keeper.records.get(key),
+            _ => None,
+        });
+        if let Some(record) = ended.cloned()
+            && self.dice.chance(100)
+        {
+            self.reverted = Some(record);
+        } else if let Some(record) = self.reverted.take() {
+            effects.writes.push(Write::Put(record));
         }
     }
 

@@ -2,11 +2,15 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use gantry_core::{Call, Effects, Input, MesosEvent, OfferId, Record, Scheduler, Timestamp};
+use gantry_core::{
+    Call, Effects, Goal, Input, Key, MesosEvent, OfferId, Record, Scheduler, TaskId, Timestamp,
+    Write,
+};
 
 use crate::{
     Sabotage,
     committer::{Pending, Released},
+    invariants::Told,
     world::{Happening, World},
 };
 
@@ -41,6 +45,8 @@ pub(crate) struct Term {
     pub(crate) arrives_at: u64,
     /// Offers that the scheduler has and since when.
     pub(crate) held: BTreeMap<OfferId, u64>,
+    /// What is to become of tasks, as far as it was to be written.
+    pub(crate) goals: BTreeMap<TaskId, Goal>,
 }
 
 impl World {
@@ -51,12 +57,21 @@ impl World {
             .is_some_and(|term| term.number == number)
     }
 
-    pub(crate) fn start_term(&mut self, gantry: usize, epoch: u64, records: Vec<Record>) {
+    pub(crate) fn start_term(&mut self, gantry: usize, epoch: u64, mut records: Vec<Record>) {
         let stored = records.len();
         let off = self.clock_for(gantry, &records);
-        let services = self.gantrys[gantry].declares.clone();
+        let mut services = self.gantrys[gantry].declares.clone();
+        for spec in &mut services {
+            self.sabotage_spec(spec);
+        }
+        self.sabotage_records(&mut records);
         let mut settings = self.plan.settings.clone();
         self.sabotage_settings(&mut settings);
+        let goals = records.iter().filter_map(|record| match record {
+            Record::Task(task) => Some((task.id.clone(), task.goal)),
+            _ => None,
+        });
+        let goals = goals.collect();
         let (scheduler, effects) = Scheduler::start(
             self.clock(off),
             settings,
@@ -93,7 +108,10 @@ impl World {
             broken: None,
             arrives_at: 0,
             held: BTreeMap::new(),
+            goals,
         });
+        self.gantrys[gantry].told = Told::default();
+        self.memory.declared(&self.gantrys[gantry].declares);
         self.watch_lease(gantry, number);
         self.take_effects(gantry, effects);
         let delay = self.dice.around(300);
@@ -106,7 +124,7 @@ impl World {
         let wall = self.gantrys[gantry].wall;
         let ahead = records
             .iter()
-            .map(newest)
+            .map(Record::newest_moment)
             .max()
             .unwrap_or(Timestamp::ZERO)
             .since(self.clock(wall));
@@ -210,6 +228,9 @@ impl World {
                 Input::Mesos(_) => None,
             })
             .collect();
+        let mut told = std::mem::take(&mut self.gantrys[gantry].told);
+        self.take_down(gantry, &mut told, &inputs);
+        self.gantrys[gantry].told = told;
         let returned = self.sabotaged_kills(&inputs);
         let Some(term) = self.gantrys[gantry].term.as_mut() else {
             return;
@@ -231,6 +252,17 @@ impl World {
         let Some(term) = self.gantrys[gantry].term.as_mut() else {
             return;
         };
+        for write in &effects.writes {
+            match write {
+                Write::Put(Record::Task(task)) => {
+                    term.goals.insert(task.id.clone(), task.goal);
+                }
+                Write::Delete(Key::Task(task)) => {
+                    term.goals.remove(task);
+                }
+                _ => {}
+            }
+        }
         let off = term.off;
         let wake_at = effects.wake_at.map(|at| Self::millis_of(at, off));
         if let Some(at) = wake_at
@@ -282,20 +314,5 @@ impl World {
         if let Some(offer) = void.first() {
             self.violate(format!("{offer} is answered, which is void"));
         }
-    }
-}
-
-/// The latest moment that a record speaks of as past.
-fn newest(record: &Record) -> Timestamp {
-    match record {
-        Record::Framework(record) => record.registered_at,
-        Record::Revision(record) => record.created_at,
-        Record::Task(record) => record
-            .launched_at
-            .max(record.running_at.unwrap_or(Timestamp::ZERO)),
-        Record::Deployment(record) => record.started_at,
-        Record::Audit(record) => record.at,
-        Record::Brake(record) => record.since,
-        Record::Workload(_) | Record::Instance(_) => Timestamp::ZERO,
     }
 }

@@ -1,6 +1,6 @@
 //! The clock, the events and who takes them.
 
-use gantry_core::{Call, FrameworkId, MesosEvent, TaskId, Timestamp};
+use gantry_core::{Call, FrameworkId, MesosEvent, Record, TaskId, Timestamp};
 
 use crate::{
     Failure, Sabotage, Summary,
@@ -199,6 +199,8 @@ pub(crate) struct World {
     pub(crate) agents: Vec<Agent>,
     pub(crate) memory: Memory,
     pub(crate) sabotage: Option<Sabotage>,
+    /// What a sabotage keeps for later.
+    pub(crate) reverted: Option<Record>,
     /// The faults are over.
     pub(crate) settled: bool,
     pub(crate) summary: Summary,
@@ -223,6 +225,7 @@ impl World {
             agents: Vec::new(),
             memory: Memory::default(),
             sabotage,
+            reverted: None,
             settled: false,
             summary: Summary::default(),
             violation: None,

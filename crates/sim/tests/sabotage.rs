@@ -53,7 +53,8 @@ fn an_early_acknowledgement_is_found() {
 
 #[test]
 fn a_lost_deletion_is_found() {
-    assert_found(Sabotage::ForgetDeletion, &["still stored as live"]);
+    let explained = ["still stored as live", "it is not stored so"];
+    assert_found(Sabotage::ForgetDeletion, &explained);
 }
 
 #[test]
@@ -156,4 +157,65 @@ fn hoarded_offers_are_found() {
 #[test]
 fn a_rescinded_offer_that_is_used_is_found() {
     assert_found(Sabotage::IgnoreRescind, &["which is void"]);
+}
+
+// === Duplicate, late, reordered updates: a terminal state never reverts ===
+
+#[test]
+fn an_ended_task_that_is_stored_again_is_found() {
+    let explained = ["after its end was acknowledged", "still stored as live"];
+    assert_found(Sabotage::Revert, &explained);
+}
+
+#[test]
+fn an_early_kill_of_unknown_tasks_is_found() {
+    let explained = ["as unknown too early", "killed though nobody decided it"];
+    assert_found(Sabotage::KillUnknownEarly, &explained);
+}
+
+// === Crash-looping task ===
+
+#[test]
+fn a_missing_back_off_is_found() {
+    assert_found(Sabotage::NoBackOff, &["too early after"]);
+}
+
+// === Deployments ===
+
+#[test]
+fn an_update_beyond_its_limits_is_found() {
+    let explained = ["are moved at once", "instances are ready and not"];
+    assert_found(Sabotage::NoLimits, &explained);
+}
+
+#[test]
+fn a_deployment_that_never_ends_is_found() {
+    assert_found(
+        Sabotage::EndlessDeployments,
+        &["a deployment is not over", "in the end"],
+    );
+}
+
+#[test]
+fn a_deployment_that_fails_early_is_found() {
+    assert_found(Sabotage::HastyDeployments, &["has failed after"]);
+}
+
+#[test]
+fn an_update_that_begins_again_after_its_rollback_is_found() {
+    let explained = ["which was rolled back", "(Restarted) for no reason"];
+    assert_found(Sabotage::ForgetRollback, &explained);
+}
+
+// === Mass failure ===
+
+#[test]
+fn a_missing_brake_is_found() {
+    assert_found(Sabotage::NoBrake, &["but the brake is off"]);
+}
+
+#[test]
+fn a_brake_that_goes_off_early_is_found() {
+    let explained = ["the brake went off by itself", "but the brake is off"];
+    assert_found(Sabotage::HastyBrake, &explained);
 }

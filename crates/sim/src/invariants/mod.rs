@@ -5,14 +5,21 @@
 //! be stored, what lives.
 
 mod calls;
+mod moves;
 mod placement;
 mod steps;
+mod told;
 mod truth;
 mod writes;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
-use gantry_core::{Command, StopReason, TaskId, WorkloadName};
+use gantry_core::{Command, DeploymentId, ServiceSpec, StopReason, TaskId, Template, WorkloadName};
+
+pub(crate) use told::Told;
 
 use crate::bundle::Bundle;
 
@@ -30,16 +37,31 @@ pub(crate) struct Memory {
     decided: BTreeMap<TaskId, u64>,
     /// Since when the master has been saying that a task cannot be reached.
     unreachable: BTreeMap<TaskId, u64>,
+    /// Since when the brake is on.
+    braked: Option<u64>,
+    /// When it last went off.
+    released: Option<u64>,
+    /// Templates that were rolled back, as long as nothing else is declared.
+    rolled_back: BTreeMap<WorkloadName, Arc<Template>>,
+    /// Deployments that found tasks being moved already, with deadlines of their own.
+    inherits: BTreeSet<DeploymentId>,
     /// What was asked of a workload, and thus what its tasks may be stopped for.
     asked: BTreeMap<String, Asked>,
     /// What was wanted of a workload, and since when.
     desired: BTreeMap<WorkloadName, Vec<(u64, u32)>>,
     /// Instances of whose tasks the master once said that one is gone, and so may have two.
     doubted: BTreeSet<(String, u32)>,
+    /// Tasks that an operator wants restarted.
+    by_hand: BTreeSet<TaskId>,
     /// Tasks that were to be replaced or stopped.
     to_go: BTreeSet<TaskId>,
+    /// Instances of which a replacement was taken back: of two tasks one goes once it is certain
+    /// that the other stays.
+    taken_back: BTreeSet<(WorkloadName, u32)>,
     /// Tasks that were decided to be stopped.
     stopped: BTreeSet<TaskId>,
+    /// Those of them that could not be reached then: nobody waits for them.
+    out_of_reach: BTreeSet<TaskId>,
     /// Unknown tasks that an operator wants stopped.
     kill_unknown: BTreeSet<TaskId>,
     /// Tasks whose end was acknowledged.
@@ -78,6 +100,14 @@ impl Memory {
         self.asked(name).fewer = Some(now);
     }
 
+    /// A leader declares this: what was rolled back may be tried again once something else was.
+    pub(crate) fn declared(&mut self, services: &[ServiceSpec]) {
+        self.rolled_back.retain(|name, template| {
+            let spec = services.iter().find(|spec| spec.name == *name);
+            spec.is_some_and(|spec| spec.template == **template)
+        });
+    }
+
     /// A leader may declare anything else than the one before it: fewer instances, or other tasks.
     pub(crate) fn declared_anew(&mut self, name: &WorkloadName, now: u64) {
         let asked = self.asked(name);
@@ -96,6 +126,13 @@ impl Memory {
             self.doubted
                 .insert((parts.workload.to_owned(), parts.number));
         }
+    }
+
+    /// Whether there was a doubt about any task of a workload.
+    fn is_any_doubted(&self, name: Option<&WorkloadName>) -> bool {
+        let name = name.map(WorkloadName::in_task_ids);
+        let mut doubted = self.doubted.iter();
+        doubted.any(|(workload, _)| name.as_ref().is_none_or(|name| name == workload))
     }
 
     /// The master says whether a task can be reached.
@@ -118,6 +155,7 @@ impl Memory {
         match command {
             Command::Scale { workload, .. } => self.asked(workload).fewer = Some(now),
             Command::Restart { task } => {
+                self.by_hand.insert(task.clone());
                 if let Some(parts) = task.parts(framework) {
                     self.asked
                         .entry(parts.workload.to_owned())
@@ -155,6 +193,11 @@ impl Memory {
         self.to_go.contains(task)
     }
 
+    /// Whether it was stored since then that the brake is off.
+    pub(crate) fn was_released(&self, since: u64) -> bool {
+        self.braked.is_none() || self.released.is_some_and(|at| at >= since)
+    }
+
     /// What was wanted of a workload at any time since.
     pub(crate) fn desired_since(
         &self,
@@ -185,7 +228,10 @@ impl Memory {
             StopReason::Killed => asked.is_some_and(|asked| since_launch(asked.kill)),
             StopReason::Restarted => asked.is_some_and(|asked| since_launch(asked.restart)),
             StopReason::ReplacementFailed => asked.is_some_and(|asked| asked.restart.is_some()),
-            StopReason::Surplus => self.doubted.contains(&(name, number)),
+            StopReason::Surplus => {
+                self.doubted.contains(&(name, number))
+                    || self.taken_back.contains(&(workload.clone(), number))
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use gantry_core::{
     Workload, Write,
 };
 
+use super::Told;
 use crate::world::World;
 
 /// How much longer than allowed an offer may be held: the scheduler looks at held offers a few
@@ -13,6 +14,7 @@ const HOLD_SLACK: u64 = 1_000;
 
 impl World {
     pub(crate) fn check_step(&mut self, gantry: usize, effects: &Effects) {
+        self.gantrys[gantry].told.forget(effects);
         let Some(term) = &self.gantrys[gantry].term else {
             return;
         };
@@ -32,6 +34,13 @@ impl World {
         if let Err(violation) = self.check_stops(scheduler, effects) {
             return self.violate(violation);
         }
+        let begun = self.begun_moves(term, &effects.writes);
+        if !begun.is_empty() {
+            let declares = &self.gantrys[gantry].declares;
+            if let Err(violation) = self.check_moves(declares, &scheduler.view(), &begun) {
+                return self.violate(violation);
+            }
+        }
         let launches: Vec<&Launch> = effects
             .calls
             .iter()
@@ -45,10 +54,22 @@ impl World {
             .calls
             .iter()
             .any(|call| matches!(call, Call::Kill { .. }));
-        if launches.is_empty() && !kills {
+        let watched = self.plan.settings.brake.is_some();
+        if launches.is_empty() && !kills && !watched {
             return;
         }
         let view = scheduler.view();
+        let mut told = std::mem::take(&mut self.gantrys[gantry].told);
+        let checked = self
+            .check_brake(&view, &mut told, effects)
+            .and_then(|()| self.check_told_launches(&view, &mut told, &launches));
+        self.gantrys[gantry].told = told;
+        if let Err(violation) = checked {
+            return self.violate(violation);
+        }
+        if launches.is_empty() && !kills {
+            return;
+        }
         let decided = launches
             .iter()
             .map(|launch| (launch.task.clone(), self.now));
@@ -146,6 +167,23 @@ impl World {
                 && !self.memory.stopped.contains(task)
             {
                 return Err(format!("{task} is killed as unknown too early"));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_told_launches(
+        &self,
+        view: &View,
+        told: &mut Told,
+        launches: &[&Launch],
+    ) -> Result<(), String> {
+        for launch in launches {
+            self.check_back_off(told, view.at, launch)?;
+            let mut workloads = view.workloads.iter();
+            let workload = workloads.find(|workload| *workload.task_name == *launch.workload);
+            if let Some(workload) = workload {
+                self.check_braked_launch(view, workload, launch)?;
             }
         }
         Ok(())

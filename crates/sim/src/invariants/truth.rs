@@ -33,7 +33,11 @@ impl World {
         }
         let mut staying: BTreeMap<&str, u32> = BTreeMap::new();
         for ((name, number), living) in &instances {
-            let allowed = 1 + u32::from(living.replaced);
+            let taken_back = || {
+                let instance = (WorkloadName::new(*name), *number);
+                self.memory.taken_back.contains(&instance)
+            };
+            let allowed = 1 + u32::from(living.replaced || living.staying > 1 && taken_back());
             if living.staying > allowed || living.all > 2 {
                 return Err(format!(
                     "{name}-{number} has {} tasks, {} of them to stay, and not {allowed}",

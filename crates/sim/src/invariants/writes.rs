@@ -1,11 +1,17 @@
 //! On each write: it is the leader's, in order, and has a reason; nothing that was acknowledged is
 //! lost.
 
+use std::time::Duration;
+
 use gantry_core::{
-    Command, Deployment, DeploymentStatus, Goal, Key, Record, WorkloadRecord, Write,
+    Command, Deployment, DeploymentKind, DeploymentStatus, Goal, Key, Record, TaskState, Timestamp,
+    WorkloadName, WorkloadRecord, Write,
 };
 
 use crate::world::World;
+
+/// The longest that a commit takes.
+const COMMIT_SLACK: Duration = Duration::from_secs(25);
 
 impl World {
     /// Only the leader writes, and what is stored is always a prefix of what it has written.
@@ -36,6 +42,11 @@ impl World {
                     _ => Ok(()),
                 }
             }
+            Write::Put(Record::Brake(_)) => {
+                self.memory.braked.get_or_insert(self.now);
+                Ok(())
+            }
+            Write::Delete(Key::Brake) => self.check_release(),
             Write::Delete(key @ Key::Workload(_)) => match self.keeper.records.get(key) {
                 Some(Record::Workload(before)) if !before.removed => Err(format!(
                     "{} is forgotten though it is declared",
@@ -59,10 +70,16 @@ impl World {
         }
         if task.goal != Goal::Run {
             self.memory.to_go.insert(task.id.clone());
+        } else if self.memory.to_go.contains(&task.id) {
+            let instance = (task.workload.clone(), task.number);
+            self.memory.taken_back.insert(instance);
         }
         let Goal::Stop { reason, .. } = task.goal else {
             return Ok(());
         };
+        if task.state == TaskState::Unreachable {
+            self.memory.out_of_reach.insert(task.id.clone());
+        }
         let explained = self
             .memory
             .explains(&task.id, &task.workload, task.number, reason);
@@ -76,11 +93,122 @@ impl World {
     }
 
     fn remember_deployment(&mut self, now: &Deployment) -> Result<(), String> {
-        if let (DeploymentStatus::RollingBack { .. }, Some(name)) =
-            (&now.status, now.kind.workload())
-        {
+        let name = now.kind.workload();
+        if let (DeploymentStatus::RollingBack { .. }, Some(name)) = (&now.status, name) {
             // What the update has launched is replaced again.
             self.memory.moved_back(name, self.now);
+        }
+        let known = self.keeper.records.get(&Key::Deployment(now.id)).cloned();
+        if known.is_none() {
+            self.check_not_rolled_back(now)?;
+            if self.is_anything_moving(name) {
+                self.memory.inherits.insert(now.id);
+            }
+        }
+        self.remember_way_back(now);
+        let Some(Record::Deployment(before)) = &known else {
+            return Ok(());
+        };
+        if before.status.is_over() && !matches!(now.status, DeploymentStatus::RollingBack { .. }) {
+            return if before.status == now.status {
+                Ok(())
+            } else {
+                Err(format!(
+                    "deployment {} has ended, and is {:?} now",
+                    now.id, now.status
+                ))
+            };
+        }
+        let failed_now = before.status.is_at_work() && before.status != now.status;
+        if failed_now && let Some((at, reason)) = failure_of(&now.status) {
+            self.check_not_early(now, at, reason)?;
+        }
+        Ok(())
+    }
+
+    fn is_anything_moving(&self, name: Option<&WorkloadName>) -> bool {
+        self.keeper.records.values().any(|record| match record {
+            Record::Task(task) => {
+                task.goal != Goal::Run && name.is_none_or(|name| *name == task.workload)
+            }
+            _ => false,
+        })
+    }
+
+    /// A deployment fails only when something had all its time.
+    fn check_not_early(&self, now: &Deployment, at: Timestamp, reason: &str) -> Result<(), String> {
+        let limit = match (&now.kind, now.kind.workload()) {
+            (DeploymentKind::Update { .. }, Some(name)) => {
+                let mut types = self.plan.types.iter();
+                let plan = types.find(|plan| plan.spec.name == *name);
+                plan.map_or(Duration::ZERO, |plan| plan.spec.update.deadline)
+            }
+            _ => self.plan.settings.replace_deadline,
+        };
+        // A task that fails three times is enough; one that somebody restarts has its own time.
+        let excused = self.memory.inherits.contains(&now.id)
+            || reason.contains(" times")
+            || !self.memory.by_hand.is_empty()
+            // What comes back may take the place of a task that is being moved.
+            || self.memory.is_any_doubted(now.kind.workload());
+        let took = at.since(now.started_at);
+        if !excused && took < limit {
+            return Err(format!(
+                "deployment {} has failed after {took:?} of {limit:?}: {reason}",
+                now.id
+            ));
+        }
+        Ok(())
+    }
+
+    fn remember_way_back(&mut self, now: &Deployment) {
+        let DeploymentKind::Update { workload, to, .. } = &now.kind else {
+            return;
+        };
+        let back = matches!(now.status, DeploymentStatus::RolledBack { .. });
+        let key = Key::Revision(workload.clone(), *to);
+        if back && let Some(Record::Revision(revision)) = self.keeper.records.get(&key) {
+            let template = revision.template.clone();
+            self.memory.rolled_back.insert(workload.clone(), template);
+        }
+    }
+
+    /// What was rolled back is not begun again by the same declaration.
+    fn check_not_rolled_back(&self, now: &Deployment) -> Result<(), String> {
+        let DeploymentKind::Update { workload, to, .. } = &now.kind else {
+            return Ok(());
+        };
+        let key = Key::Revision(workload.clone(), *to);
+        match (
+            self.memory.rolled_back.get(workload),
+            self.keeper.records.get(&key),
+        ) {
+            (Some(template), Some(Record::Revision(revision)))
+                if *template == revision.template =>
+            {
+                Err(format!(
+                    "the update of {workload} to {to} begins again, which was rolled back"
+                ))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The brake goes off by hand, or when it has been calm for the whole window.
+    fn check_release(&mut self) -> Result<(), String> {
+        self.memory.released = Some(self.now);
+        let (Some(since), Some(policy)) = (self.memory.braked.take(), self.plan.settings.brake)
+        else {
+            return Ok(());
+        };
+        let by_hand = self
+            .clients
+            .taken_in(self.keeper.epoch)
+            .any(|command| *command == Command::ReleaseBrake);
+        let lasted = Duration::from_millis(self.now - since);
+        // What is written may have been decided, or the brake stored, some time before.
+        if !by_hand && lasted + COMMIT_SLACK < policy.window {
+            return Err(format!("the brake went off by itself after {lasted:?}"));
         }
         Ok(())
     }
@@ -110,5 +238,16 @@ impl World {
             "{} instances of {} were wanted, and now {}, which nobody asked for",
             from, now.name, now.desired
         ))
+    }
+}
+
+/// When and why a deployment did not go on, when it was not an operator.
+fn failure_of(status: &DeploymentStatus) -> Option<(Timestamp, &str)> {
+    match status {
+        DeploymentStatus::Failed { at, reason } => Some((*at, reason)),
+        DeploymentStatus::Paused { at, reason } | DeploymentStatus::RollingBack { at, reason } => {
+            Some((*at, reason.as_deref()?))
+        }
+        _ => None,
     }
 }

@@ -1,0 +1,204 @@
+//! What deployments begin, held against the limits that were declared.
+
+use gantry_core::{
+    Deployment, DeploymentKind, DeploymentStatus, Goal, Operator, Record, ServiceSpec, StopReason,
+    Task, TaskRecord, TaskState, UpdateOrder, View, Workload, Write,
+};
+
+use crate::{term::Term, world::World};
+
+impl World {
+    /// Moves that this step began: no more at once than declared, and only while enough is ready.
+    pub(super) fn check_moves(
+        &self,
+        declares: &[ServiceSpec],
+        view: &View,
+        begun: &[TaskRecord],
+    ) -> Result<(), String> {
+        for workload in &view.workloads {
+            let moved: Vec<_> = begun
+                .iter()
+                .filter(|task| task.workload == workload.name)
+                .collect();
+            let spec = declares.iter().find(|spec| spec.name == workload.name);
+            let Some(spec) = spec.filter(|_| !moved.is_empty()) else {
+                continue;
+            };
+            self.check_parallelism(view, workload, spec)?;
+            for task in moved {
+                check_ready(workload, spec, task)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_parallelism(
+        &self,
+        view: &View,
+        workload: &Workload,
+        spec: &ServiceSpec,
+    ) -> Result<(), String> {
+        let name = &workload.name;
+        let at_work: Vec<_> = view
+            .deployments
+            .iter()
+            .filter(|deployment| {
+                let whose = deployment.kind.workload();
+                !deployment.status.is_over() && whose.is_none_or(|whose| whose == name)
+            })
+            .collect();
+        if at_work.is_empty() {
+            return Ok(()); // It has ended in the same step.
+        }
+        let most: u32 = at_work
+            .iter()
+            .map(|deployment| moves_at_once(deployment, workload, spec))
+            .sum();
+        let wanted = workload.instances.iter().filter(|instance| instance.wanted);
+        let under_way: Vec<_> = wanted
+            // Where the new one is ready, the old one may take its time to go, and nobody waits
+            // for one that cannot be reached.
+            .filter(|instance| {
+                let settles = |task: &Task| {
+                    task.state == TaskState::Unreachable
+                        || task.goal == Goal::Run && is_ready(workload, task)
+                };
+                !instance.tasks.iter().any(settles)
+            })
+            .filter(|instance| {
+                instance.tasks.iter().any(|task| {
+                    let id = workload.task_id(&self.plan.settings.framework, instance.number, task);
+                    let by_hand =
+                        self.memory.by_hand.contains(&id) || self.memory.out_of_reach.contains(&id);
+                    let old = at_work.iter().any(|deployment| is_old(deployment, task));
+                    is_moving(task) && old && !by_hand
+                })
+            })
+            .map(|instance| instance.number)
+            .collect();
+        if under_way.len() > most as usize {
+            return Err(format!(
+                "{under_way:?} of {name} are moved at once, and not {most} by {at_work:?}"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Tasks that a deployment begins to move in a step, as seen from the goals before it.
+    pub(super) fn begun_moves(&self, term: &Term, writes: &[Write]) -> Vec<TaskRecord> {
+        writes
+            .iter()
+            .filter_map(|write| match write {
+                Write::Put(Record::Task(task)) => Some(task),
+                _ => None,
+            })
+            .filter(|task| {
+                let before = term.goals.get(&task.id);
+                before.is_none_or(|goal| *goal == Goal::Run)
+                    && matches!(
+                        task.goal,
+                        Goal::Replace { .. }
+                            | Goal::Stop {
+                                reason: StopReason::Restarted,
+                                ..
+                            }
+                    )
+                    && !self.memory.by_hand.contains(&task.id)
+            })
+            .cloned()
+            .collect()
+    }
+}
+
+fn is_moving(task: &Task) -> bool {
+    task.state != TaskState::Unreachable
+        && matches!(
+            task.goal,
+            Goal::Replace { .. }
+                | Goal::Stop {
+                    reason: StopReason::Restarted,
+                    ..
+                }
+        )
+}
+
+/// How many instances of a workload a deployment may move at once.
+fn moves_at_once(deployment: &Deployment, workload: &Workload, spec: &ServiceSpec) -> u32 {
+    let policy = &spec.update;
+    let most = policy.parallelism.max(1);
+    match (&deployment.kind, policy.max_over) {
+        // A restart goes one by one.
+        (DeploymentKind::RollingRestart { .. }, _) => 1,
+        (DeploymentKind::Update { .. }, Some(over)) if !stops_first(workload, spec) => {
+            most.min(over.of(workload.desired).max(1))
+        }
+        (DeploymentKind::Update { .. }, _) => most,
+    }
+}
+
+/// Whether a deployment has to replace a task.
+fn is_old(deployment: &Deployment, task: &Task) -> bool {
+    match (&deployment.kind, &deployment.status) {
+        (
+            DeploymentKind::RollingRestart {
+                launched_before, ..
+            },
+            _,
+        ) => task.launched_at < *launched_before,
+        (DeploymentKind::Update { from, .. }, DeploymentStatus::RollingBack { .. }) => {
+            task.revision != *from
+        }
+        (DeploymentKind::Update { to, .. }, _) => task.revision != *to,
+    }
+}
+
+/// Whether the old task of an instance must go before the new one comes.
+fn stops_first(workload: &Workload, spec: &ServiceSpec) -> bool {
+    let excludes = workload.template().is_some_and(|template| {
+        let mut constraints = template.placement.constraints.iter();
+        !template.demand.fixed_ports.is_empty()
+            || template.placement.unique_hosts
+            || constraints.any(|constraint| {
+                matches!(constraint.operator, Operator::Unique | Operator::MaxPer(_))
+            })
+    });
+    spec.update.order == UpdateOrder::StopFirst || excludes
+}
+
+fn is_ready(workload: &Workload, task: &Task) -> bool {
+    let checked = workload
+        .revisions
+        .get(&task.revision)
+        .is_some_and(|template| template.health_check.is_some());
+    task.state == TaskState::Running && (!checked || task.healthy == Some(true))
+}
+
+/// A ready task is stopped, or replaced, only while enough others are ready.
+fn check_ready(workload: &Workload, spec: &ServiceSpec, moved: &TaskRecord) -> Result<(), String> {
+    let task = workload
+        .instances
+        .get(moved.number)
+        .and_then(|instance| instance.tasks.iter().find(|task| task.uuid == moved.uuid));
+    if !task.is_some_and(|task| is_ready(workload, task)) {
+        return Ok(());
+    }
+    let policy = &spec.update;
+    let desired = workload.desired;
+    let declared = policy.min_healthy.map_or_else(
+        || desired.saturating_sub(policy.parallelism.max(1)),
+        |share| share.of(desired).min(desired),
+    );
+    // Where the old one goes first nothing could move otherwise.
+    let least = if moved.goal.is_stop() {
+        declared.min(desired.saturating_sub(1))
+    } else {
+        declared
+    };
+    if workload.counts.ready < least {
+        return Err(format!(
+            "{} is moved ({:?}), though {} instances are ready and not {least}",
+            moved.id, moved.goal, workload.counts.ready
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,305 @@
+//! What a scheduler was told in its term, and what follows from it: the disaster brake when too much
+//! fails at once, and patience with a task that fails again and again.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use gantry_core::{
+    BrakePolicy, Call, Effects, Goal, Input, Key, Launch, MesosEvent, Record, ServiceSpec,
+    StatusUpdate, StopReason, Task, TaskId, TaskState, Timestamp, Uuid, View, Workload, Write,
+};
+
+use crate::world::World;
+
+/// An instance: the name of its workload in task ids, and its number.
+type Place = (String, u32);
+
+/// What a scheduler was told since its start.
+#[derive(Debug, Default)]
+pub(crate) struct Told {
+    /// Tasks that were well and are not, by when it was told.
+    troubled: VecDeque<(Timestamp, Place, Uuid)>,
+    failing: BTreeMap<Place, Failing>,
+}
+
+/// An instance whose tasks fail by their own fault.
+#[derive(Clone, Copy, Debug, Default)]
+struct Failing {
+    times: u32,
+    not_before: Timestamp,
+}
+
+/// Ends that say nothing of the task itself.
+fn is_loss(state: TaskState) -> bool {
+    matches!(
+        state,
+        TaskState::Lost | TaskState::Gone | TaskState::Dropped | TaskState::Unknown
+    )
+}
+
+/// Whether an update may mean that a task is not what it was.
+fn is_news(update: &StatusUpdate) -> bool {
+    update.state.is_terminal()
+        || matches!(update.state, TaskState::Unreachable | TaskState::Unknown)
+        || update.healthy == Some(false)
+}
+
+impl Told {
+    /// Nothing is remembered of an instance that is gone.
+    pub(super) fn forget(&mut self, effects: &Effects) {
+        for write in &effects.writes {
+            if let Write::Delete(Key::Instance(workload, number)) = write {
+                self.failing.remove(&(workload.in_task_ids(), *number));
+            }
+        }
+    }
+}
+
+impl World {
+    /// Takes down what a step is told that is bad news.
+    pub(crate) fn take_down(&self, gantry: usize, told: &mut Told, inputs: &[Input]) {
+        let news: Vec<&StatusUpdate> = inputs
+            .iter()
+            .filter_map(|input| match input {
+                Input::Mesos(MesosEvent::Status(update)) if is_news(update) => Some(update),
+                _ => None,
+            })
+            .collect();
+        let Some(term) = self.gantrys[gantry].term.as_ref() else {
+            return;
+        };
+        if news.is_empty() {
+            return;
+        }
+        // A command may have decided that what fails goes: then nothing is expected.
+        let commanded = inputs
+            .iter()
+            .any(|input| matches!(input, Input::Command { .. }));
+        let now = self.clock(term.off);
+        let view = term.scheduler.view();
+        let mut seen = BTreeSet::new();
+        for update in news {
+            // The first word of a task counts: of the others it is not known what they change.
+            if !seen.insert(&update.task) {
+                continue;
+            }
+            let Some((workload, place, task)) = self.find(&view, &update.task) else {
+                continue;
+            };
+            if commanded {
+                told.failing.remove(&place);
+                continue;
+            }
+            let well = task.state == TaskState::Running
+                && task.healthy != Some(false)
+                && !task.goal.is_stop();
+            let unhealthy = update.state == TaskState::Running && update.healthy == Some(false);
+            let lost = unhealthy || update.state == TaskState::Unreachable || is_loss(update.state);
+            if well && lost {
+                told.troubled.push_back((now, place.clone(), task.uuid));
+            }
+            if let Some(spec) = self.declared_by(gantry, workload) {
+                fails(told, place, spec, (task, well), update, now);
+            }
+        }
+    }
+
+    fn find<'a>(&self, view: &'a View, id: &TaskId) -> Option<(&'a Workload, Place, &'a Task)> {
+        let parts = id.parts(&self.plan.settings.framework)?;
+        let mut workloads = view.workloads.iter();
+        let workload = workloads.find(|workload| *workload.task_name == *parts.workload)?;
+        let instance = workload.instances.get(parts.number)?;
+        let task = instance.tasks.iter().find(|task| task.uuid == parts.uuid)?;
+        let place = (parts.workload.to_owned(), parts.number);
+        Some((workload, place, task))
+    }
+
+    fn declared_by(&self, gantry: usize, workload: &Workload) -> Option<&ServiceSpec> {
+        let mut declares = self.gantrys[gantry].declares.iter();
+        declares.find(|spec| spec.name == workload.name)
+    }
+
+    /// Whether the brake is on when it must be, and nothing is done against it.
+    pub(super) fn check_brake(
+        &self,
+        view: &View,
+        told: &mut Told,
+        effects: &Effects,
+    ) -> Result<(), String> {
+        let Some(policy) = self.plan.settings.brake else {
+            return Ok(());
+        };
+        if view.brake.is_some() || brake_went_off(effects) {
+            told.troubled.clear();
+        } else {
+            let stopped = stops_of(effects, view.at).count() as u64;
+            must_not_brake(view, told, stopped, &policy)?;
+        }
+        let Some(brake) = view.brake.as_ref().filter(|brake| brake.since < view.at) else {
+            return Ok(());
+        };
+        for task in stops_of(effects, view.at) {
+            let Goal::Stop { reason, .. } = task.goal else {
+                continue;
+            };
+            let asked = match reason {
+                StopReason::Retired | StopReason::Killed => true,
+                StopReason::Restarted => self.memory.by_hand.contains(&task.id),
+                StopReason::ReplacementFailed | StopReason::Surplus => false,
+            };
+            if !asked {
+                return Err(format!(
+                    "{} is stopped ({reason:?}) though the brake is on: {brake:?}",
+                    task.id
+                ));
+            }
+        }
+        for call in &effects.calls {
+            if let Call::Kill { task, .. } = call
+                && view.unknown_tasks.contains_key(task)
+                && !self.memory.kill_unknown.contains(task)
+            {
+                return Err(format!("unknown {task} is killed though the brake is on"));
+            }
+        }
+        Ok(())
+    }
+
+    /// With the brake on, only what never ran is started.
+    pub(super) fn check_braked_launch(
+        &self,
+        view: &View,
+        workload: &Workload,
+        launch: &Launch,
+    ) -> Result<(), String> {
+        let parts = launch.task.parts(&self.plan.settings.framework);
+        let instance = parts.and_then(|parts| workload.instances.get(parts.number));
+        let ran = instance.is_some_and(|instance| !instance.history.is_empty());
+        if ran && view.brake.is_some() && self.plan.settings.brake.is_some() {
+            return Err(format!(
+                "{} is launched though the brake is on",
+                launch.task
+            ));
+        }
+        Ok(())
+    }
+
+    /// A task that fails again and again is started later and later.
+    pub(super) fn check_back_off(
+        &self,
+        told: &Told,
+        at: Timestamp,
+        launch: &Launch,
+    ) -> Result<(), String> {
+        let Some(parts) = launch.task.parts(&self.plan.settings.framework) else {
+            return Ok(());
+        };
+        let place = (parts.workload.to_owned(), parts.number);
+        match told.failing.get(&place) {
+            Some(failing) if at < failing.not_before => Err(format!(
+                "{} is launched {:?} too early after {} failures",
+                launch.task,
+                failing.not_before.since(at),
+                failing.times
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Takes down whether a task has failed by its own fault.
+fn fails(
+    told: &mut Told,
+    place: Place,
+    spec: &ServiceSpec,
+    (task, well): (&Task, bool),
+    update: &StatusUpdate,
+    now: Timestamp,
+) {
+    if task.goal.is_stop() {
+        return; // What is said of it says nothing of its successor.
+    }
+    let own_fault = well
+        && update.state == TaskState::Failed
+        && update.reason.as_deref() == Some("REASON_COMMAND_EXECUTOR_FAILED");
+    if !own_fault {
+        if update.state.is_terminal() || update.state == TaskState::Unknown {
+            told.failing.remove(&place);
+        }
+        return;
+    }
+    let policy = &spec.back_off;
+    let stable = task
+        .running_at
+        .is_some_and(|since| now.since(since) >= policy.stable_after);
+    let failing = told.failing.entry(place).or_default();
+    failing.times = if stable { 1 } else { failing.times + 1 };
+    let delay = policy
+        .initial
+        .saturating_mul(1 << (failing.times - 1).min(16));
+    failing.not_before = now + delay.min(policy.max);
+}
+
+fn must_not_brake(
+    view: &View,
+    told: &mut Told,
+    stopped: u64,
+    policy: &BrakePolicy,
+) -> Result<(), String> {
+    while let Some((at, ..)) = told.troubled.front()
+        && view.at >= *at + policy.window
+    {
+        told.troubled.pop_front();
+    }
+    // What is being stopped may have been when it was told.
+    let stays = |place: &Place, uuid: Uuid| {
+        let mut workloads = view.workloads.iter();
+        let workload = workloads.find(|workload| *workload.task_name == *place.0);
+        let instance = workload.and_then(|workload| workload.instances.get(place.1));
+        let task = instance.and_then(|instance| {
+            let mut tasks = instance.tasks.iter();
+            tasks.find(|task| task.uuid == uuid)
+        });
+        task.is_none_or(|task| !task.goal.is_stop())
+    };
+    let places: BTreeSet<&Place> = told
+        .troubled
+        .iter()
+        .filter(|(_, place, uuid)| stays(place, *uuid))
+        .map(|(_, place, _)| place)
+        .collect();
+    let troubled = places.len() as u64;
+    let ready: u64 = view
+        .workloads
+        .iter()
+        .map(|workload| u64::from(workload.counts.ready))
+        .sum();
+    // Those that were stopped in this step were ready when it was judged.
+    let ready = ready + stopped;
+    let share = u64::from(policy.share_thousandths);
+    if troubled >= u64::from(policy.tasks_min.max(1))
+        && troubled * 1000 > (ready + troubled) * share
+    {
+        return Err(format!(
+            "{troubled} tasks are in trouble within {:?} and {ready} are ready, but the brake is off",
+            policy.window
+        ));
+    }
+    Ok(())
+}
+
+fn brake_went_off(effects: &Effects) -> bool {
+    effects
+        .writes
+        .iter()
+        .any(|write| matches!(write, Write::Delete(Key::Brake)))
+}
+
+/// Stops that were decided at this moment.
+fn stops_of(effects: &Effects, at: Timestamp) -> impl Iterator<Item = &gantry_core::TaskRecord> {
+    effects.writes.iter().filter_map(move |write| match write {
+        Write::Put(Record::Task(task)) => {
+            matches!(task.goal, Goal::Stop { since, .. } if since == at).then_some(task)
+        }
+        _ => None,
+    })
+}
