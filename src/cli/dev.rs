@@ -173,7 +173,14 @@ fn variables(
         let gantry = std::env::current_exe().context("the path of this program is not known")?;
         variables.extend(sample::work(&gantry));
     }
-    for ours in ["MASTER_IP", "MESOS_MASTER", "LISTEN", "FRAMEWORK_WEBUI_URL"] {
+    for ours in [
+        "MASTER_IP",
+        "MESOS_MASTER",
+        "LISTEN",
+        "FRAMEWORK_WEBUI_URL",
+        "CREDENTIALS_URL",
+        "LOG_DIR",
+    ] {
         variables.remove(ours);
     }
     variables.extend([

@@ -1,6 +1,7 @@
 //! The environment that a command looks at: that of the process, or a file.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -8,7 +9,7 @@ use std::{
 
 use clap::Args;
 
-use crate::config::{Config, ProcessEnvironment, Variables, env_file};
+use crate::config::{Config, ProcessEnvironment, Variables, credentials, env_file};
 
 /// Where the declarations are.
 #[derive(Args, Clone, Debug, Default)]
@@ -19,20 +20,14 @@ pub struct EnvironmentOptions {
 }
 
 impl EnvironmentOptions {
-    /// The variables; or what is wrong with the file, one line each.
+    /// The variables, with those that `CREDENTIALS_URL` names; or what is wrong, one text each.
     pub(super) fn variables(&self) -> Result<Box<dyn Variables>, Vec<String>> {
-        let Some(path) = &self.env_file else {
-            return Ok(Box::new(ProcessEnvironment::snapshot()));
+        let given: Box<dyn Variables> = match &self.env_file {
+            None => Box::new(ProcessEnvironment::snapshot()),
+            Some(path) => Box::new(file(path)?),
         };
-        let text = read(path)
-            .map_err(|error| vec![format!("{} cannot be read: {error}", path.display())])?;
-        match env_file::parse(&text) {
-            Ok(variables) => Ok(Box::new(variables)),
-            Err(errors) => Err(errors
-                .iter()
-                .map(|error| format!("{} {error}", path.display()))
-                .collect()),
-        }
+        credentials::complete(given)
+            .map_err(|report| report.errors.iter().map(ToString::to_string).collect())
     }
 
     /// The configuration; everything that is wrong or doubtful about it is told on stderr.
@@ -53,6 +48,17 @@ impl EnvironmentOptions {
             }
         }
     }
+}
+
+fn file(path: &Path) -> Result<BTreeMap<String, String>, Vec<String>> {
+    let text =
+        read(path).map_err(|error| vec![format!("{} cannot be read: {error}", path.display())])?;
+    env_file::parse(&text).map_err(|errors| {
+        let errors = errors.iter();
+        errors
+            .map(|error| format!("{} {error}", path.display()))
+            .collect()
+    })
 }
 
 /// A file's text; one that is too large is cut where [`env_file::parse`] refuses it.

@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::fail;
 use crate::{
-    config::{Config, ProcessEnvironment, Report},
+    config::{Config, ProcessEnvironment, Report, credentials},
     logging,
     service::{Service, Signals, StartOptions},
 };
@@ -22,7 +22,9 @@ pub struct ServeOptions {
 /// Runs until a signal or a fault. Exit code 0 after a signal or a restart by an operator, 1 when
 /// the start failed or Gantry cannot go on.
 pub fn run(options: ServeOptions) -> ExitCode {
-    let (config, report) = match Config::read(&ProcessEnvironment::snapshot()) {
+    let environment = credentials::complete(Box::new(ProcessEnvironment::snapshot()));
+    let read = environment.and_then(|environment| Config::read(environment.as_ref()));
+    let (config, report) = match read {
         Ok(read) => read,
         Err(report) => {
             // Scripts look for the original's line.

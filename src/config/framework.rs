@@ -252,11 +252,12 @@ fn logging(
 ) -> Option<Logging> {
     let level = reader.framework(&LOG_LEVEL);
     let format = reader.framework(&LOG_FORMAT);
+    let directory = reader.framework(&LOG_DIR);
     let files_max = reader.framework(&LOG_FILES_MAX);
     Some(Logging {
         level: level?,
         format: format?,
-        directory: sandbox?.join("logs"),
+        directory: directory.or_else(|| Some(sandbox?.join("logs")))?,
         file_name: format!("{name}.log"),
         files_max: files_max?,
     })

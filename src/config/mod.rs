@@ -5,6 +5,7 @@
 //! once. Reading opens nothing but the files that variables name, binds nothing and connects to
 //! nothing.
 
+pub mod credentials;
 mod document;
 pub mod env_file;
 mod framework;

@@ -61,7 +61,7 @@ impl<'a> Reader<'a> {
                 .default
                 .and_then(|text| Some((variable.parse)(text).ok()?.value));
         };
-        let value = shown(&found.text, about.secret);
+        let value = self.shown(&found.source, &found.text, about.secret);
         match (variable.parse)(&found.text) {
             Ok(parsed) => {
                 if let Some(doubt) = parsed.warning {
@@ -126,10 +126,15 @@ impl<'a> Reader<'a> {
     fn about(&self, about: &Variable, index: u32, wrong: Wrong) -> Problem {
         let name = full_name(about, index);
         let value = match self.variables.get(&name) {
-            Ok(Some(text)) => Some(shown(text, about.secret)),
+            Ok(Some(text)) => Some(self.shown(&name, text, about.secret)),
             _ => None,
         };
         problem(&name, value, wrong)
+    }
+
+    /// A value as it may be shown.
+    fn shown(&self, name: &str, text: &str, secret: bool) -> String {
+        shown(text, secret || self.variables.is_hidden(name))
     }
 
     fn demand(&mut self, about: &Variable, index: u32) {
@@ -166,7 +171,7 @@ impl<'a> Reader<'a> {
                         format!("is set beside {name}"),
                         "keep one of the two".to_owned(),
                     );
-                    let problem = problem(&source, Some(shown(&path, false)), wrong);
+                    let problem = problem(&source, Some(self.shown(&source, &path, false)), wrong);
                     self.report.errors.push(problem);
                     return None;
                 }
@@ -185,7 +190,7 @@ impl<'a> Reader<'a> {
                     "remove it".to_owned(),
                 ),
             };
-            let value = Some(shown(&text, about.secret));
+            let value = Some(self.shown(&alias, &text, about.secret));
             let problem = problem(&alias, value, Wrong::new(reason, remedy));
             self.report.warnings.push(problem);
             found = found.or(Some(Found {
@@ -215,7 +220,7 @@ impl<'a> Reader<'a> {
             Ok(text) => Some(Found { source, text }),
             Err(reason) => {
                 let wrong = Wrong::new(reason, "name a file that holds the value and nothing else");
-                let problem = problem(&source, Some(shown(path, false)), wrong);
+                let problem = problem(&source, Some(self.shown(&source, path, false)), wrong);
                 self.report.errors.push(problem);
                 None
             }

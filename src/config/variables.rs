@@ -1,4 +1,5 @@
-//! Where variables come from: the process, or a map in tests, `check --env-file` and `dev`.
+//! Where variables come from: the process, or a map in tests, `check --env-file` and `dev`; with
+//! those of [`super::credentials`] laid over them.
 
 use std::{collections::BTreeMap, ffi::OsString};
 
@@ -12,6 +13,11 @@ pub trait Variables {
 
     /// The names of all variables, ascending. Names that are not UTF-8 are left out: none of ours is.
     fn names(&self) -> Vec<&str>;
+
+    /// Whether the value of this variable is never to be shown, whichever it is.
+    fn is_hidden(&self, _name: &str) -> bool {
+        false
+    }
 }
 
 /// The value of a variable is not UTF-8.

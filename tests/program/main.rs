@@ -10,5 +10,6 @@ mod browser;
 mod crash;
 mod dev;
 mod maintenance;
+mod packaging;
 mod serve;
 mod support;

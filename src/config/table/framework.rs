@@ -276,6 +276,12 @@ variables! { Framework, Framework in
         default: Some("text"),
         help: "How a line looks: for people, or one JSON object a line.",
     }
+    LOG_DIR: PathBuf = path, {
+        kind: Kind::Path,
+        default_words: Some("`logs` in `MESOS_SANDBOX`"),
+        help: "Directory of the log files; it is made when missing. For containers whose user may not write to the sandbox.",
+        note: "Always the default in the original.",
+    }
     LOG_FILES_MAX: u32 = |text| parse::integer_in(text, 1, 10_000), {
         kind: Kind::Integer,
         default: Some("14"),
@@ -382,8 +388,11 @@ variables! { Framework, Framework in
         help: "Switches login on. Login is not available in this version, so setting it is an error: Gantry does not run open when login was asked for.",
         since: Variable::ORIGINAL,
     }
-    CREDENTIALS_URL: String = parse::line, {
-        help: "Read by `get_creds.sh`, not by Gantry.",
+    CREDENTIALS_URL: SecretString = secret, {
+        // It may hold a password, or a signature in its query.
+        secret: true,
+        help: "Address (`http`, `https` or `file`) of lines `export NAME=value`, which are read before everything else and go before the environment. Quotes are read as a shell does; nothing is expanded or executed: a `$` or a backquote outside of `'…'` is refused. What cannot be had within 30 s (at most 64 KiB, no redirect to another scheme) stops the start. The values are shown in no report. `gantry dev` does not fetch it.",
+        note: "The original has `get_creds.sh` source the file, and starts without login when the download fails. The script here does what Gantry does, with a shell, and stops.",
         since: Variable::ORIGINAL,
     }
     GITLAB_APP_ID: String = parse::line, {

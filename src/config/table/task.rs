@@ -214,7 +214,7 @@ variables! { TaskType, Run in
         kind: Kind::Integer,
         default: Some("0"),
         help: "Which of the task's ports is checked, counted from 0: an index, not a port number.",
-        note: "An index out of range ended in a failed launch; it is refused now. The sample `marathon.json` of the boilerplate has index 1 with one port: write 0.",
+        note: "An index out of range ended in a failed launch; it is refused now. Only the number of ports itself, as in the sample `marathon.json` of the boilerplate (1 with one port), is taken for the last port, with a warning.",
         since: Variable::ORIGINAL,
     }
     HEALTHCHECK_SCHEME: String = scheme, {

@@ -51,12 +51,13 @@ pub(super) fn read(
         let reason = "is without effect, as the check is not an HTTP one";
         reader.warning(&HEALTHCHECK_SCHEME.about, index, reason, "remove it");
     }
+    let checked = match (checked, port_count) {
+        (Some(checked), Some(count)) if command.is_none() => {
+            in_range(reader, index, about, checked, count)
+        }
+        _ => checked,
+    };
     let port = || Some(CheckedPort::Index(checked?));
-    if command.is_none()
-        && let (Some(checked), Some(count)) = (checked, port_count)
-    {
-        in_range(reader, index, about, checked, count);
-    }
     let probe = match (path, command) {
         (Some(path), _) => Probe::Http {
             scheme: scheme?,
@@ -76,25 +77,45 @@ pub(super) fn read(
     })
 }
 
-fn in_range(reader: &mut Reader<'_>, index: u32, about: &Variable, checked: u16, count: usize) {
+/// The index that is meant. The original's sample counts from 1, and so may those who began with it;
+/// every other number beyond the last port is in error.
+fn in_range(
+    reader: &mut Reader<'_>,
+    index: u32,
+    about: &Variable,
+    checked: u16,
+    count: usize,
+) -> Option<u16> {
     let number = full_name(&PORT_NUM.about, index);
-    if count == 0 {
+    let Some(last) = count.checked_sub(1) else {
         let reason = format!("needs a port to check, and {number} is 0");
         reader.error(about, index, reason, format!("set {number} to at least 1"));
-    } else if usize::from(checked) >= count {
-        reader.error(
+        return None;
+    };
+    let ports = match count {
+        1 => format!("{number} is 1: the only port has index 0"),
+        _ => format!("{number} is {count}: the last port has index {last}"),
+    };
+    if usize::from(checked) == count {
+        let reason = format!("counts from 1, and {ports}, which is checked");
+        reader.warning(
             &HEALTHCHECK_PORT.about,
             index,
-            match count {
-                1 => format!("is an index that counts from 0, and {number} is 1: the only port has index 0"),
-                _ => format!("is an index that counts from 0, and {number} is {count}: the last port has index {}", count - 1),
-            },
-            match count {
-                1 => format!("write 0, or raise {number}"),
-                _ => format!("write a number from 0 to {}, or raise {number}", count - 1),
-            },
+            reason,
+            format!("write {last}"),
         );
+        return u16::try_from(last).ok();
     }
+    if usize::from(checked) > count {
+        let reason = format!("is an index that counts from 0, and {ports}");
+        let remedy = match count {
+            1 => format!("write 0, or raise {number}"),
+            _ => format!("write a number from 0 to {last}, or raise {number}"),
+        };
+        reader.error(&HEALTHCHECK_PORT.about, index, reason, remedy);
+        return None;
+    }
+    Some(checked)
 }
 
 fn without_check(reader: &mut Reader<'_>, index: u32) {

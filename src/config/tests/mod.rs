@@ -384,7 +384,7 @@ fn definitions_that_cannot_work_are_refused_with_a_remedy() {
             &[
                 ("TASK0_HEALTHCHECK", "/h"),
                 ("TASK0_PORT_NUM", "1"),
-                ("TASK0_HEALTHCHECK_PORT", "1"),
+                ("TASK0_HEALTHCHECK_PORT", "2"),
             ],
             "the only port has index 0",
         ),
