@@ -28,7 +28,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         Ok((process::start(&mut command)?, format!("127.0.0.1:{port}")))
     };
     let limit = Duration::from_secs(300);
-    let (leader, address) = start()?;
+    let (mut leader, address) = start()?;
     process::until(limit, "all tasks run", || {
         let web = http::get(&address, "/api/v2/workloads/web");
         Ok(web.is_ok_and(|web| web["counts"]["running"].as_u64() >= Some(tasks as u64)))
@@ -39,7 +39,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     })?;
     let before = framework(&address)?;
 
-    drop(leader); // SIGKILL
+    leader.0.kill()?; // SIGKILL
     let died = Instant::now();
     process::until(limit, "the stand-by leads", || {
         Ok(role(&successor) == Some("leader".to_owned()))
