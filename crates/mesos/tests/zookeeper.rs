@@ -1,106 +1,26 @@
-//! Detection of the leader by a real ZooKeeper.
-//!
-//! Needs `zkServer.sh`, in `$ZOOKEEPER_HOME/bin` or where Debian's package puts it;
-//! where there is none nothing is checked.
+//! Detection of the leader by a real ZooKeeper. Where none is installed nothing is checked; see
+//! `gantry-testbed`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test may fail")]
 
 mod support;
 
-use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use gantry_mesos::address::{HostPort, Scheme};
 use gantry_mesos::detect::{DetectError, Detector};
+use gantry_testbed::Ensemble;
 use support::{Server, client, config, soon};
-use tokio::net::TcpListener;
-use tokio::process::{Child, Command};
 use zookeeper_client::{Acls, Client, CreateMode};
 
-struct ZooKeeper {
-    directory: PathBuf,
-    port: u16,
-    script: PathBuf,
-    process: Option<Child>,
+/// A client to write with.
+async fn writer(zookeeper: &Ensemble) -> Client {
+    Client::connect(&zookeeper.connect_string()).await.unwrap()
 }
 
-impl ZooKeeper {
-    async fn start(name: &str) -> Option<Self> {
-        let home = std::env::var_os("ZOOKEEPER_HOME").map(|home| PathBuf::from(home).join("bin"));
-        let script = home
-            .into_iter()
-            .chain([PathBuf::from("/usr/share/zookeeper/bin")])
-            .map(|directory| directory.join("zkServer.sh"))
-            .find(|script| script.is_file());
-        let Some(script) = script else {
-            eprintln!("no ZooKeeper on this machine: nothing is checked");
-            return None;
-        };
-        let directory = std::env::temp_dir().join(format!("gantry-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&directory).unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = free.local_addr().unwrap().port();
-        drop(free);
-        let config = format!(
-            "tickTime=500\ndataDir={}\nclientPort={port}\nclientPortAddress=127.0.0.1\n\
-             admin.enableServer=false\n",
-            directory.display()
-        );
-        std::fs::write(directory.join("zoo.cfg"), config).unwrap();
-        let mut server = Self {
-            directory,
-            port,
-            script,
-            process: None,
-        };
-        server.run();
-        Some(server)
-    }
-
-    fn run(&mut self) {
-        let process = Command::new(&self.script)
-            .arg("start-foreground")
-            .arg(self.directory.join("zoo.cfg"))
-            .env("ZOO_LOG_DIR", &self.directory)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        self.process = Some(process);
-    }
-
-    async fn kill(&mut self) {
-        self.process.take().unwrap().kill().await.unwrap();
-    }
-
-    fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
-    }
-
-    /// A client to write with.
-    async fn client(&self) -> Client {
-        soon(async {
-            loop {
-                if let Ok(client) = Client::connect(&self.address()).await {
-                    return client;
-                }
-            }
-        })
-        .await
-    }
-
-    fn detector(&self, path: &str) -> Detector {
-        let source = format!("zk://{}{path}", self.address()).parse().unwrap();
-        Detector::new(&source, Scheme::Http)
-    }
-}
-
-impl Drop for ZooKeeper {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.directory);
-    }
+fn detector(zookeeper: &Ensemble, path: &str) -> Detector {
+    let source = format!("zk://{}{path}", zookeeper.connect_string());
+    Detector::new(&source.parse().unwrap(), Scheme::Http)
 }
 
 fn master_info(address: &HostPort) -> Vec<u8> {
@@ -139,13 +59,13 @@ async fn error(detector: &mut Detector, wanted: impl Fn(&DetectError) -> bool) {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn the_leader_is_followed_through_elections_and_restarts() {
-    let Some(mut zookeeper) = ZooKeeper::start("leader").await else {
+    let Some(mut zookeeper) = Ensemble::start(1) else {
         return;
     };
-    let client = zookeeper.client().await;
-    let mut detector = zookeeper.detector("/mesos");
+    let client = writer(&zookeeper).await;
+    let mut detector = detector(&zookeeper, "/mesos");
     error(&mut detector, |e| matches!(e, DetectError::NoLeader { .. })).await;
 
     create(&client, "/mesos", b"").await;
@@ -178,13 +98,14 @@ async fn the_leader_is_followed_through_elections_and_restarts() {
     );
 
     // Known while ZooKeeper is away; seen to change once it is back.
-    zookeeper.kill().await;
+    zookeeper.server(0).kill();
     let found = soon(detector.candidate(Duration::from_secs(15)))
         .await
         .unwrap();
     assert_eq!(found.address, master(3));
-    zookeeper.run();
-    let client = zookeeper.client().await;
+    zookeeper.server(0).start();
+    zookeeper.wait_until_serving();
+    let client = writer(&zookeeper).await;
     create(
         &client,
         "/mesos/json.info_0000000001",
@@ -211,15 +132,14 @@ async fn the_leader_is_followed_through_elections_and_restarts() {
     error(&mut detector, |e| matches!(e, DetectError::NoLeader { .. })).await;
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_protected_path_needs_the_password() {
-    let Some(zookeeper) = ZooKeeper::start("auth").await else {
+    let Some(zookeeper) = Ensemble::start(1) else {
         return;
     };
-    zookeeper.client().await;
     let client = Client::connector()
         .with_auth("digest", b"me:hush")
-        .connect(&zookeeper.address())
+        .connect(&zookeeper.connect_string())
         .await
         .unwrap();
     let options = CreateMode::Persistent.with_acls(Acls::creator_all());
@@ -233,12 +153,12 @@ async fn a_protected_path_needs_the_password() {
         .await
         .unwrap();
 
-    let mut anonymous = zookeeper.detector("/mesos");
+    let mut anonymous = detector(&zookeeper, "/mesos");
     error(&mut anonymous, |e| {
         e.to_string().contains("check user and password")
     })
     .await;
-    let source = format!("zk://me:hush@{}/mesos", zookeeper.address())
+    let source = format!("zk://me:hush@{}/mesos", zookeeper.connect_string())
         .parse()
         .unwrap();
     let mut known = Detector::new(&source, Scheme::Http);
@@ -248,12 +168,12 @@ async fn a_protected_path_needs_the_password() {
     assert_eq!(found.address, master(1));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_framework_moves_to_the_new_leader() {
-    let Some(zookeeper) = ZooKeeper::start("move").await else {
+    let Some(zookeeper) = Ensemble::start(1) else {
         return;
     };
-    let writer = zookeeper.client().await;
+    let writer = writer(&zookeeper).await;
     let (mut old, mut new) = (Server::start().await, Server::start().await);
     create(&writer, "/mesos", b"").await;
     create(
@@ -268,7 +188,7 @@ async fn a_framework_moves_to_the_new_leader() {
         &master_info(&new.address),
     )
     .await;
-    let source = format!("zk://{}/mesos", zookeeper.address())
+    let source = format!("zk://{}/mesos", zookeeper.connect_string())
         .parse()
         .unwrap();
     let mut client = client(config(source));

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error, MultiWriteError};
 
 use super::{
@@ -133,11 +133,11 @@ impl Candidate {
                     reason: format!("this process cannot be named: {error}"),
                 })?;
                 let prefix = format!("{directory}/{prefix}");
-                let options = CreateMode::EphemeralSequential.with_acls(shared.layout.access());
                 // Should the answer be lost, the next attempt finds the node.
-                let made = shared.call(client.create(&prefix, &member, &options)).await;
-                let (_, sequence) = made.map_err(wrong)?;
-                format!("{prefix}{sequence}")
+                shared
+                    .call(enter(client, prefix, member, shared.layout.access()))
+                    .await
+                    .map_err(wrong)?
             }
         };
         Ok(Self {
@@ -185,6 +185,26 @@ impl Drop for Candidate {
             give_up(&self.client, &self.lock);
         }
     }
+}
+
+/// Makes a lock node, and removes it again when nobody waits for the answer any more.
+async fn enter(
+    client: &Client,
+    prefix: String,
+    member: Vec<u8>,
+    access: Acls<'static>,
+) -> Result<String, Error> {
+    let (tell, made) = oneshot::channel();
+    let client = client.clone();
+    tokio::spawn(async move {
+        let options = CreateMode::EphemeralSequential.with_acls(access);
+        let made = client.create(&prefix, &member, &options).await;
+        let made = made.map(|(_, sequence)| format!("{prefix}{sequence}"));
+        if let Err(Ok(lock)) = tell.send(made) {
+            give_up(&client, &lock);
+        }
+    });
+    made.await.unwrap_or(Err(Error::ClientClosed))
 }
 
 /// Sends the removal of a lock node, before anything that is sent later. It is not waited for.

@@ -53,7 +53,9 @@ impl Link {
     /// Lets go of the session: nobody is left to keep it.
     pub(super) fn close(&self) {
         self.client.send_replace(None);
-        self.set_away("the connection was closed");
+        self.status.send_modify(|status| {
+            status.connected = Err("the connection was closed".to_owned());
+        });
     }
 
     fn set_connected(&self) {

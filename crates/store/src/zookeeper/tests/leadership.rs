@@ -71,8 +71,8 @@ async fn a_partition_of_the_leader_never_makes_two() {
     let mut store = soon("an election", members[0].0.campaign())
         .await
         .expect("a term");
+    watch.add(&*store);
     for round in 0..4 {
-        watch.add(&*store);
         store.load().await.expect("a load");
         let (old, new) = (&members[round % 2], &members[(round + 1) % 2]);
         soon("an answer", store.commit(vec![Write::Put(task("web", 1))]))
@@ -88,11 +88,11 @@ async fn a_partition_of_the_leader_never_makes_two() {
         let late = store.commit(vec![Write::Put(task("late", 1 + round as u32))]);
         let successor = async {
             let store = soon("a successor", new.0.campaign()).await.expect("a term");
+            watch.add(&*store);
             (store, begin.elapsed())
         };
         let lost = async { (store.lease().lost().await, begin.elapsed()) };
         let (late, (next, led), (reason, lost)) = tokio::join!(late, successor, lost);
-        watch.add(&*next);
         eprintln!(
             "{link:?}: the lease ended after {lost:?} ({reason}), the successor led after {led:?}"
         );
