@@ -27,6 +27,9 @@ const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// Making a connection to the leader must not take longer.
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
+/// Between two looks whether another leads.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
 /// The leader may hold the request before it begins to work on it.
 const ANSWERED_WITHIN: Duration = ANSWER_WITHIN.saturating_add(Duration::from_secs(15));
 
@@ -106,8 +109,15 @@ pub(super) async fn forward(
         .request(method, format!("{url}{}", request.uri()))
         .headers(headers(request, &state.handle().me().id))
         .body(body)
-        .send()
-        .await;
+        .send();
+    let answer = tokio::select! {
+        answer = answer => answer,
+        // A frozen process takes connections and says nothing.
+        () = replaced(state, leader) => return Outcome::Failed(ApiError::new(
+            Code::OutcomeUnknown,
+            format!("the leader {host} was replaced before it answered: look whether the change took effect before repeating it"),
+        )),
+    };
     match answer {
         Ok(answer) => answered(answer),
         Err(error) if error.is_connect() || error.is_builder() => Outcome::NotTaken(format!(
@@ -127,6 +137,19 @@ pub(super) async fn forward(
                 root_cause(&error)
             ),
         )),
+    }
+}
+
+/// Waits until another leads in the place of `leader`.
+async fn replaced(state: &AppState, leader: &Member) {
+    let handle = state.handle();
+    loop {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let other = handle.other_leader();
+        let replaced = other.is_some_and(|other| other.id != leader.id);
+        if replaced || handle.standing().role == Role::Leader {
+            return;
+        }
     }
 }
 

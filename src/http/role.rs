@@ -24,6 +24,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     AppState, body,
     error::{ApiError, Code},
+    now,
     proxy::{self, Outcome},
     security, v2,
 };
@@ -238,11 +239,12 @@ async fn made_here(
             Turn::Nobodys(why) => why,
         };
         // While ZooKeeper is away nobody can be elected.
-        let problem = state.handle().home().reach.problem();
+        let problem = state.handle().home().reach.away(now());
         if place.is_none() {
             place = state.0.held.try_acquire().ok();
         }
-        if problem.is_some() || place.is_none() || Instant::now() >= deadline {
+        let gives_back = forwarded && state.is_leaving();
+        if gives_back || problem.is_some() || place.is_none() || Instant::now() >= deadline {
             let problem = problem.map_or_else(String::new, |problem| format!("; {problem}"));
             let message = format!("this Gantry does not lead: {why}{problem}; nothing has changed");
             return Err(ApiError::new(Code::StandBy, message).into());

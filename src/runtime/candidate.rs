@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use gantry_core::{Key, Record, ServiceSpec, Settings, Write, stored_view};
+use gantry_core::{Key, Record, ServiceSpec, Settings, Timestamp, View, Write, stored_view};
 use gantry_mesos::{scheduler::SchedulerConfig, v1::FrameworkInfo};
 use gantry_store::{Loaded, Store, StoreError};
 use tokio::time::{Instant, sleep};
@@ -171,7 +171,9 @@ impl<H: Home> Candidate<H> {
                 error = runtime.ended() => error,
             };
             // No part of the term is left. Another may begin.
-            store.resign().await;
+            if !matches!(error, RuntimeError::LeaseLost(_)) {
+                store.resign().await;
+            }
             drop(store);
             if began.elapsed() >= SOUND {
                 self.pause = Duration::ZERO;
@@ -255,6 +257,16 @@ async fn load(store: &dyn Store, forget_framework_id: bool) -> Result<Vec<Record
     Ok(records)
 }
 
+/// What is stored. Which tasks Mesos has confirmed to the leader is not.
+fn as_stored(at: Timestamp, settings: &Settings, records: Vec<Record>) -> View {
+    let mut view = stored_view(at, settings, records);
+    view.framework.unconfirmed = 0;
+    for workload in &mut view.workloads {
+        Arc::make_mut(workload).counts.unconfirmed = 0;
+    }
+    view
+}
+
 /// Shows readers what is stored, again and again.
 async fn copy(home: &impl Home, handle: &Handle, settings: &Settings) -> Infallible {
     let shared = handle.shared();
@@ -262,6 +274,7 @@ async fn copy(home: &impl Home, handle: &Handle, settings: &Settings) -> Infalli
     while Instant::now() < election && handle.other_leader().is_none() {
         sleep(LOOK_EVERY).await;
     }
+    let mut told = false;
     loop {
         while handle.home().reach.problem().is_some() {
             sleep(LOOK_EVERY).await;
@@ -271,10 +284,14 @@ async fn copy(home: &impl Home, handle: &Handle, settings: &Settings) -> Infalli
         match home.read().await {
             Ok(loaded) => {
                 let settings = settings.clone();
-                let make = move || stored_view(at, &settings, loaded.records);
+                let make = move || as_stored(at, &settings, loaded.records);
                 // Of a million records it takes a while.
                 if let Ok(view) = tokio::task::spawn_blocking(make).await {
                     shared.show_copy(view, at);
+                }
+                if !std::mem::replace(&mut told, true) {
+                    let leader = handle.other_leader().map(|leader| leader.host);
+                    tracing::info!(leader, "this Gantry stands by, and shows what is stored");
                 }
             }
             Err(error @ StoreError::Unavailable { .. }) => {

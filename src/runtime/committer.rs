@@ -174,7 +174,11 @@ impl Committer {
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(RETRY_MAX);
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => {
+                    // Which of the two was seen first says nothing.
+                    self.check_lease().await?;
+                    return Err(error.into());
+                }
             }
         }
     }

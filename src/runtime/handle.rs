@@ -76,7 +76,10 @@ impl Handle {
     /// the command may still take effect.
     pub async fn command(&self, actor: Actor, command: Command) -> Result<Answer, CommandError> {
         let entrance = self.entrance()?;
-        if let Some(reason) = self.shared.connection.store_problem() {
+        let store = self.shared.connection.store_problem();
+        // It would be taken, and its outcome not be known when the lease ends before ZooKeeper is back.
+        let away = || self.home().reach.away(clock::wall());
+        if let Some(reason) = store.or_else(away) {
             return Err(CommandError::Unavailable { reason });
         }
         let (reply, answer) = oneshot::channel();

@@ -1,6 +1,9 @@
 //! What this process is to the framework: the one that acts, or one that stands by.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use gantry_core::Timestamp;
 use gantry_store::{Lease, Member};
@@ -118,7 +121,18 @@ pub enum Reach {
     },
 }
 
+/// A connection that is lost for less than this may be about to be made to another server.
+const RECONNECTS_WITHIN: Duration = Duration::from_secs(2);
+
 impl Reach {
+    /// Why it is of no use now to wait for anything that needs the place, as a clause.
+    pub fn away(&self, now: Timestamp) -> Option<String> {
+        match self {
+            Self::Lost { since, .. } if now.since(*since) < RECONNECTS_WITHIN => None,
+            _ => self.problem(),
+        }
+    }
+
     /// Why it cannot be reached, as a clause.
     pub fn problem(&self) -> Option<String> {
         match self {

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use super::world::{START, World, member, rich_service, service};
 use crate::{
     http::{self, HttpSettings},
-    runtime::Reach,
+    runtime::{Reach, wall},
 };
 
 /// Where changes are refused quickly when there is nobody to make them.
@@ -407,4 +407,45 @@ async fn health_says_everything_and_fails_only_where_a_restart_may_help() {
     let fault = "the layout is newer".to_owned();
     world.shared.place.fault(fault.clone());
     assert_eq!(health().await, (500, fault));
+}
+
+#[actix_web::test]
+async fn a_frozen_leader_is_not_waited_for_once_it_is_replaced() {
+    // It takes the connection and says nothing.
+    let frozen = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let world = stand_by_of(leader_at(frozen.local_addr().unwrap()));
+    let asked = world.send("POST /api/v2/kill", &[], "{}");
+    let replaced = async {
+        let taken = frozen.accept().await.unwrap();
+        world.follow(Some(member("next", None)));
+        taken
+    };
+    let (reply, _taken) = tokio::join!(asked, replaced);
+    assert_eq!(
+        (reply.status.as_u16(), reply.code().as_str()),
+        (503, "outcome_unknown")
+    );
+}
+
+#[actix_web::test]
+async fn a_leader_without_zookeeper_takes_no_changes() {
+    let world = World::new(vec![rich_service("web", 2)]);
+    world.follow(None);
+    let lost = |since| Reach::Lost {
+        since,
+        reason: "the servers are gone".to_owned(),
+    };
+    world.cut_off(lost(Timestamp::from_millis(START)));
+    let line = "PUT /api/v2/workloads/web/scale";
+    let body = r#"{"instances":6}"#;
+    let reply = world.send(line, &[], body).await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.code().as_str()),
+        (503, "unavailable")
+    );
+    assert!(reply.body.contains("the servers are gone"));
+    assert_eq!(reply.header("retry-after"), "5");
+    // It may be about to come back by way of another server.
+    world.cut_off(lost(wall()));
+    assert_eq!(world.send(line, &[], body).await.status, 200);
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     http::{AppState, now},
-    runtime::{ConnectionStatus, StoreState},
+    runtime::{ConnectionState, ConnectionStatus, StoreState},
 };
 
 /// Most workloads in trouble that the overview lists; the list of workloads has all.
@@ -56,7 +56,7 @@ struct ConnectionJson {
     master: Option<String>,
     /// How long ago the master was last heard of, in milliseconds.
     last_heard_ago: Option<u64>,
-    /// `writable` or `failing`.
+    /// `writable` or `failing`; `stand_by` when it is not for this Gantry to write.
     store: &'static str,
     /// Why Gantry cannot do its work at the moment.
     problem: Option<String>,
@@ -75,6 +75,7 @@ impl ConnectionJson {
             since: status.since.as_millis(),
             last_heard_ago: heard.map(|millis| u64::try_from(millis).unwrap_or(u64::MAX)),
             store: match status.store {
+                _ if status.state == ConnectionState::StandBy => "stand_by",
                 StoreState::Writable => "writable",
                 StoreState::Failing { .. } => "failing",
             },
