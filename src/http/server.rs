@@ -20,8 +20,9 @@ const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// A client that takes nothing of what was sent for so long is cut off.
 const UNREAD_MAX: Duration = Duration::from_secs(30);
 
-/// After this time of shutting down, what is still under way is cut off.
-const SHUTDOWN_WITHIN: u64 = 10;
+/// After so many seconds of shutting down, what is still under way is cut off: event streams never
+/// end by themselves, and the whole end has a limit of its own.
+const SHUTDOWN_WITHIN: u64 = 2;
 
 /// Serves all faces on `listener` until the returned server is stopped. Signals are the caller's.
 ///
