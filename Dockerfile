@@ -1,4 +1,4 @@
-# The image: `docker build -t gantry .`, about 25 MB with a shell and certificates.
+# The image: `docker build -t gantry .` is the program with a shell and certificates.
 # `docker build -t gantry --target bare .` is the program alone, which reads CREDENTIALS_URL itself.
 
 FROM rust:1.95-slim-bookworm AS build

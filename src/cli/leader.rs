@@ -1,12 +1,18 @@
 //! Questions to a running Gantry.
 
-use std::time::Duration;
+use std::{process::ExitCode, time::Duration};
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use futures_util::StreamExt as _;
-use reqwest::{Client, RequestBuilder};
-use serde::Deserialize;
+use reqwest::{
+    Client, Method, RequestBuilder, Response, StatusCode,
+    header::{AUTHORIZATION, HeaderMap, HeaderValue},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::{Value, json};
+
+use super::output::{Output, clean};
 
 /// From the first byte to the last.
 const ANSWER_WITHIN: Duration = Duration::from_secs(300);
@@ -14,7 +20,16 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(300);
 /// To be connected.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
 
-/// Who is asked.
+/// Longest answer to a question of [`Remote`]: a thousand entries of a list.
+const ANSWER_BYTES_MAX: usize = 64 << 20;
+
+/// Most entries that Gantry gives at once.
+const PAGE: usize = 1_000;
+
+/// Where `gantry dev` serves, and a Gantry that is started by hand.
+const URL_DEFAULT: &str = "http://127.0.0.1:3000";
+
+/// Who is asked, if anybody.
 #[derive(Args, Clone, Debug, Default)]
 pub struct LeaderOptions {
     /// Ask the Gantry that runs here instead of opening its store; GANTRY_URL when not given
@@ -22,10 +37,72 @@ pub struct LeaderOptions {
     pub url: Option<String>,
 }
 
+/// Which running Gantry is asked.
+#[derive(Args, Clone, Debug)]
+pub struct Address {
+    /// Address of the Gantry; GANTRY_URL when not given, else http://127.0.0.1:3000. A token in
+    /// GANTRY_TOKEN is sent along
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+}
+
+/// Which running Gantry is asked, and how its answer is written.
+#[derive(Args, Clone, Debug)]
+pub struct Remote {
+    /// Who is asked.
+    #[command(flatten)]
+    pub address: Address,
+    /// How the answer is written
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
 /// A running Gantry.
 pub(super) struct Leader {
     base: String,
     client: Client,
+}
+
+/// Why there is no answer that could be used.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AskError {
+    #[error("{base} refuses: {message}{}", in_front("; ", .remedy.as_deref()))]
+    Refused {
+        base: String,
+        status: StatusCode,
+        message: String,
+        remedy: Option<String>,
+    },
+    #[error("{base} answers {status}: is it a Gantry?")]
+    Strange { base: String, status: StatusCode },
+    #[error("the Gantry at {base} does not answer")]
+    Silent {
+        base: String,
+        #[source]
+        error: reqwest::Error,
+    },
+    #[error("the answer of {base} broke off")]
+    BrokenOff {
+        base: String,
+        #[source]
+        error: reqwest::Error,
+    },
+    #[error("the answer of {base} is longer than {bytes_max} bytes")]
+    TooLong { base: String, bytes_max: usize },
+}
+
+fn in_front(mark: &str, text: Option<&str>) -> String {
+    text.map(|text| format!("{mark}{text}")).unwrap_or_default()
+}
+
+impl AskError {
+    /// 1 when Gantry says no, 3 when it cannot be asked or cannot say at the moment.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Refused { status, .. } if status.is_client_error() => ExitCode::FAILURE,
+            _ => ExitCode::from(3),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -39,78 +116,228 @@ struct Error {
     remedy: Option<String>,
 }
 
+/// A list, or the beginning of it.
+#[derive(Deserialize, Serialize)]
+pub(super) struct Listed {
+    pub(super) items: Vec<Value>,
+    /// How many entries the whole list has.
+    pub(super) total: usize,
+}
+
+impl Listed {
+    /// The entries, as far as a command shows them.
+    pub(super) fn entries<T: DeserializeOwned>(&self) -> anyhow::Result<Vec<T>> {
+        let entries = self.items.iter().map(T::deserialize);
+        entries
+            .collect::<Result<_, _>>()
+            .context("the answer is not understood: is that Gantry of another version?")
+    }
+}
+
 impl LeaderOptions {
     /// Who is to be asked, if anybody.
     pub(super) fn leader(&self) -> anyhow::Result<Option<Leader>> {
-        let variable = || std::env::var("GANTRY_URL").ok();
-        let url = self.url.clone().or_else(variable);
-        let Some(url) = url.filter(|url| !url.trim().is_empty()) else {
-            return Ok(None);
-        };
-        let base = url.trim().trim_end_matches('/').to_owned();
+        address(self.url.as_deref())
+            .map(|base| Leader::at(&base))
+            .transpose()
+    }
+}
+
+impl Address {
+    /// Who is to be asked.
+    pub(super) fn leader(&self) -> anyhow::Result<Leader> {
+        let address = address(self.url.as_deref());
+        Leader::at(address.as_deref().unwrap_or(URL_DEFAULT))
+    }
+}
+
+impl Remote {
+    /// Who is to be asked.
+    pub(super) fn leader(&self) -> anyhow::Result<Leader> {
+        self.address.leader()
+    }
+}
+
+/// The address that is given, here or in the environment.
+fn address(given: Option<&str>) -> Option<String> {
+    let variable = || std::env::var("GANTRY_URL").ok();
+    let url = given.map(str::to_owned).or_else(variable)?;
+    let url = url.trim().trim_end_matches('/');
+    (!url.is_empty()).then(|| url.to_owned())
+}
+
+/// A text as one segment of a path, or as a value in a query.
+pub(super) fn segment(text: &str) -> String {
+    let mut segment = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                segment.push(char::from(byte));
+            }
+            _ => segment.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    segment
+}
+
+impl Leader {
+    fn at(base: &str) -> anyhow::Result<Self> {
         if !base.starts_with("http://") && !base.starts_with("https://") {
             bail!(
                 "'{base}' is not the address of a Gantry: write one such as http://10.0.0.1:3000"
             );
         }
+        let mut headers = HeaderMap::new();
+        let token = std::env::var("GANTRY_TOKEN").unwrap_or_default();
+        if !token.trim().is_empty() {
+            let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
+                .map_err(|_| anyhow::anyhow!("GANTRY_TOKEN holds what no header can carry"))?;
+            value.set_sensitive(true);
+            headers.insert(AUTHORIZATION, value);
+        }
         let client = Client::builder()
-            .timeout(ANSWER_WITHIN)
+            .default_headers(headers)
             .connect_timeout(CONNECT_WITHIN)
             .build()?;
-        Ok(Some(Leader { base, client }))
+        let base = base.to_owned();
+        Ok(Self { base, client })
     }
-}
 
-impl Leader {
     /// GET, answered by at most `bytes_max`.
-    pub(super) async fn get(&self, path: &str, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
-        self.ask(self.client.get(self.at(path)), bytes_max).await
+    pub(super) async fn get(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, AskError> {
+        self.ask(self.client.get(self.to(path)), bytes_max).await
     }
 
     /// POST with JSON, answered by at most `bytes_max`.
     pub(super) async fn post(
         &self,
         path: &str,
-        body: &impl serde::Serialize,
+        body: &impl Serialize,
         bytes_max: usize,
-    ) -> anyhow::Result<Vec<u8>> {
-        let request = self.client.post(self.at(path)).json(body);
+    ) -> Result<Vec<u8>, AskError> {
+        let request = self.client.post(self.to(path)).json(body);
         self.ask(request, bytes_max).await
     }
 
-    fn at(&self, path: &str) -> String {
+    /// GET, answered by JSON.
+    pub(super) async fn json(&self, path: &str) -> anyhow::Result<Value> {
+        self.parsed(&self.get(path, ANSWER_BYTES_MAX).await?)
+    }
+
+    /// Has something changed; `body` is an object, to which the reason is added.
+    pub(super) async fn change(
+        &self,
+        method: Method,
+        path: &str,
+        mut body: Value,
+        reason: Option<&str>,
+    ) -> anyhow::Result<Value> {
+        if let Some(reason) = reason {
+            body["reason"] = json!(reason);
+        }
+        let request = self.client.request(method, self.to(path)).json(&body);
+        self.parsed(&self.ask(request, ANSWER_BYTES_MAX).await?)
+    }
+
+    /// The first `limit` entries of a list.
+    pub(super) async fn list(&self, path: &str, limit: usize) -> anyhow::Result<Listed> {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let mut listed = Listed {
+            items: Vec::new(),
+            total: 0,
+        };
+        loop {
+            let offset = listed.items.len();
+            let count = PAGE.min(limit - offset);
+            let page = format!("{path}{mark}offset={offset}&limit={count}");
+            let page: Listed = serde_json::from_value(self.json(&page).await?)
+                .with_context(|| format!("the answer of {} is not a list", self.base))?;
+            let empty = page.items.is_empty();
+            listed.total = page.total;
+            listed.items.extend(page.items);
+            if empty || listed.items.len() >= limit.min(listed.total) {
+                listed.items.truncate(limit);
+                return Ok(listed);
+            }
+        }
+    }
+
+    /// GET, answered bit by bit and without end.
+    pub(super) async fn stream(&self, path: &str) -> Result<Response, AskError> {
+        let answer = self.client.get(self.to(path)).send().await;
+        let answer = answer.map_err(|error| self.silent(error))?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let status = answer.status();
+        let bytes = self.whole(answer, ANSWER_BYTES_MAX).await?;
+        Err(self.refused(status, &bytes))
+    }
+
+    fn to(&self, path: &str) -> String {
         format!("{}{path}", self.base)
     }
 
-    async fn ask(&self, request: RequestBuilder, bytes_max: usize) -> anyhow::Result<Vec<u8>> {
-        let base = &self.base;
-        let answer = request
-            .send()
-            .await
-            .with_context(|| format!("the Gantry at {base} does not answer"))?;
+    fn parsed(&self, bytes: &[u8]) -> anyhow::Result<Value> {
+        serde_json::from_slice(bytes)
+            .with_context(|| format!("the answer of {} is not JSON: is it a Gantry?", self.base))
+    }
+
+    async fn ask(&self, request: RequestBuilder, bytes_max: usize) -> Result<Vec<u8>, AskError> {
+        let answer = request.timeout(ANSWER_WITHIN).send().await;
+        let answer = answer.map_err(|error| self.silent(error))?;
         let status = answer.status();
+        let bytes = self.whole(answer, bytes_max).await?;
+        if status.is_success() {
+            Ok(bytes)
+        } else {
+            Err(self.refused(status, &bytes))
+        }
+    }
+
+    async fn whole(&self, answer: Response, bytes_max: usize) -> Result<Vec<u8>, AskError> {
         let mut stream = answer.bytes_stream();
         let mut bytes = Vec::new();
         while let Some(part) = stream.next().await {
-            let part = part.with_context(|| format!("the answer of {base} broke off"))?;
+            let part = part.map_err(|error| AskError::BrokenOff {
+                base: self.base.clone(),
+                error,
+            })?;
             if bytes.len() + part.len() > bytes_max {
-                bail!("the answer of {base} is longer than {bytes_max} bytes");
+                let base = self.base.clone();
+                return Err(AskError::TooLong { base, bytes_max });
             }
             bytes.extend_from_slice(&part);
         }
-        if status.is_success() {
-            return Ok(bytes);
+        Ok(bytes)
+    }
+
+    fn silent(&self, error: reqwest::Error) -> AskError {
+        let base = self.base.clone();
+        AskError::Silent { base, error }
+    }
+
+    fn refused(&self, status: StatusCode, bytes: &[u8]) -> AskError {
+        let base = self.base.clone();
+        match serde_json::from_slice::<Refusal>(bytes) {
+            Ok(Refusal { error }) => AskError::Refused {
+                base,
+                status,
+                message: clean(&error.message),
+                remedy: error.remedy.as_deref().map(clean),
+            },
+            Err(_) => AskError::Strange { base, status },
         }
-        match serde_json::from_slice::<Refusal>(&bytes) {
-            Ok(Refusal { error }) => {
-                let remedy = error.remedy.map(|remedy| format!("; {remedy}"));
-                bail!(
-                    "{base} refuses: {}{}",
-                    error.message,
-                    remedy.unwrap_or_default()
-                )
-            }
-            Err(_) => bail!("{base} answers {status}: is it a Gantry?"),
-        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_one_segment() {
+        assert_eq!(segment("a/b c?#%é"), "a%2Fb%20c%3F%23%25%C3%A9");
+        assert_eq!(segment("my-app_1.x~"), "my-app_1.x~");
     }
 }

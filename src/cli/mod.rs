@@ -1,20 +1,36 @@
 //! The command line: one file for each subcommand.
 
+pub mod agents;
+pub mod audit;
 pub mod backup;
+pub mod brake;
 pub mod check;
+pub mod completions;
+pub mod deploy;
 pub mod dev;
 pub mod env;
 pub mod environment;
+pub mod events;
+pub mod explain;
 mod home;
 pub mod leader;
 pub mod local;
+pub mod logs;
+pub mod output;
 pub mod plan;
+pub mod restart;
 pub mod restore;
 pub mod sample_web;
+pub mod scale;
 pub mod serve;
+pub mod status;
+pub mod tasks;
 pub mod uninstall;
 
-use std::{io::stdout, process::ExitCode};
+use std::{
+    io::{self, stdout},
+    process::ExitCode,
+};
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -22,6 +38,9 @@ use crate::config::{ProcessEnvironment, Variables as _, sample};
 
 /// Gantry runs services on Apache Mesos. What runs is declared in environment variables
 /// (TASK0_NAME, TASK0_CMD or TASK0_IMAGE, ...); `gantry env` lists them all.
+///
+/// Exit codes: 0 done, 1 refused or failed, 2 the command line is wrong, 3 the Gantry that was asked
+/// does not answer or cannot at the moment. `gantry plan` has its own.
 #[derive(Debug, Parser)]
 #[command(name = "gantry", version, max_term_width = 100)]
 pub struct Cli {
@@ -51,6 +70,30 @@ pub enum Command {
     Restore(restore::RestoreOptions),
     /// End the framework: all its tasks, and all that is stored
     Uninstall(uninstall::UninstallOptions),
+    /// How the framework is, or one workload
+    Status(status::StatusOptions),
+    /// The live tasks
+    Tasks(tasks::TasksOptions),
+    /// Change how many instances a workload has
+    Scale(scale::ScaleOptions),
+    /// Put other tasks in the place of those that run
+    Restart(restart::RestartOptions),
+    /// Say why a workload is not as it is wanted
+    Explain(explain::ExplainOptions),
+    /// Rolling updates and restarts: list, status, pause, resume, abort, rollback
+    Deploy(deploy::DeployOptions),
+    /// Gantry's own log
+    Logs(logs::LogsOptions),
+    /// What happens, as it happens
+    Events(events::EventsOptions),
+    /// The agents that run tasks of the framework
+    Agents(agents::AgentsOptions),
+    /// What operators did
+    Audit(audit::AuditOptions),
+    /// The brake for mass failures
+    Brake(brake::BrakeOptions),
+    /// Write what a shell needs to complete this command line
+    Completions(completions::CompletionsOptions),
     /// The sample service of `gantry dev`: a small HTTP server on $PORT0
     #[command(hide = true)]
     SampleWeb,
@@ -72,6 +115,8 @@ pub fn run(cli: Cli) -> ExitCode {
         eprintln!("Nothing is declared in the environment. Try `gantry dev`.");
         return ExitCode::from(2);
     };
+    // Not locked: what serves writes to it from other threads.
+    let out = &mut stdout();
     let written = match command {
         Command::Serve(options) => return serve::run(options),
         Command::Dev(options) => return dev::run(&options),
@@ -80,11 +125,21 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Backup(options) => return backup::run(&options),
         Command::Restore(options) => return restore::run(&options),
         Command::Uninstall(options) => return uninstall::run(&options),
-        Command::Plan(options) => plan::run(&options, &mut stdout().lock()),
-        Command::Check(options) => check::run(&options, &mut stdout().lock()),
-        Command::Env(options) => {
-            env::run(&options, &mut stdout().lock()).map(|()| ExitCode::SUCCESS)
-        }
+        Command::Status(options) => return asked(status::run(&options, out)),
+        Command::Tasks(options) => return asked(tasks::run(&options, out)),
+        Command::Scale(options) => return asked(scale::run(&options, out)),
+        Command::Restart(options) => return asked(restart::run(&options, out)),
+        Command::Explain(options) => return asked(explain::run(&options, out)),
+        Command::Logs(options) => return asked(logs::run(&options, out)),
+        Command::Events(options) => return asked(events::run(&options, out)),
+        Command::Agents(options) => return asked(agents::run(&options, out)),
+        Command::Audit(options) => return asked(audit::run(&options, out)),
+        Command::Brake(options) => return asked(brake::run(&options, out)),
+        Command::Deploy(options) => return ended(block_on(deploy::run(&options, out))),
+        Command::Plan(options) => plan::run(&options, out),
+        Command::Check(options) => check::run(&options, out),
+        Command::Env(options) => env::run(&options, out).map(|()| ExitCode::SUCCESS),
+        Command::Completions(options) => completions::run(options, out).map(|()| ExitCode::SUCCESS),
     };
     // A reader that closed the pipe has seen enough.
     written.unwrap_or(ExitCode::SUCCESS)
@@ -97,6 +152,29 @@ fn block_on<T>(command: impl Future<Output = anyhow::Result<T>>) -> anyhow::Resu
     // What still blocks a thread does not hold up the exit.
     runtime.shutdown_background();
     outcome
+}
+
+/// Runs a question to a running Gantry.
+fn asked(question: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    ended(block_on(question).map(|()| ExitCode::SUCCESS))
+}
+
+/// The exit code of a question to a running Gantry; an error is printed.
+fn ended(outcome: anyhow::Result<ExitCode>) -> ExitCode {
+    let error = match outcome {
+        Ok(code) => return code,
+        Err(error) => error,
+    };
+    // A reader that closed the pipe has seen enough.
+    if error
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+    {
+        return ExitCode::SUCCESS;
+    }
+    fail(format_args!("{error:#}"));
+    let asked = error.downcast_ref::<leader::AskError>();
+    asked.map_or(ExitCode::FAILURE, leader::AskError::exit_code)
 }
 
 /// Prints why something could not be done.

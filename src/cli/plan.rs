@@ -6,9 +6,14 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::{environment::EnvironmentOptions, home::Home, leader::LeaderOptions};
+use super::{
+    environment::EnvironmentOptions,
+    home::Home,
+    leader::LeaderOptions,
+    output::{self, Output},
+};
 use crate::{
     config::Config,
     plan::{Declaration, Report},
@@ -27,17 +32,8 @@ pub struct PlanOptions {
     #[command(flatten)]
     pub leader: LeaderOptions,
     /// How it is written
-    #[arg(long, short, value_enum, default_value_t = PlanOutput::Text)]
-    pub output: PlanOutput,
-}
-
-/// How `gantry plan` writes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum PlanOutput {
-    /// For people
-    Text,
-    /// For programs
-    Json,
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
 }
 
 /// Exit code 0 when nothing would change, 1 when something would, 255 when that cannot be said.
@@ -51,11 +47,8 @@ pub fn run(options: &PlanOptions, out: &mut dyn Write) -> io::Result<ExitCode> {
         }
     };
     match options.output {
-        PlanOutput::Text => write!(out, "{report}")?,
-        PlanOutput::Json => {
-            serde_json::to_writer_pretty(&mut *out, &report)?;
-            writeln!(out)?;
-        }
+        Output::Text => write!(out, "{report}")?,
+        Output::Json => output::json(out, &report)?,
     }
     Ok(ExitCode::from(u8::from(report.changes)))
 }

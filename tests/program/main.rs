@@ -7,6 +7,7 @@
 )]
 
 mod browser;
+mod cli;
 mod crash;
 mod dev;
 mod maintenance;

@@ -1,0 +1,106 @@
+//! `gantry tasks`: the live tasks.
+
+use std::io::Write;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::{
+    leader::{Remote, segment},
+    output::{self, Output, Table, ago, colours},
+};
+
+/// Options of `gantry tasks`.
+#[derive(Args, Debug)]
+pub struct TasksOptions {
+    /// Only those of this workload
+    #[arg(value_name = "WORKLOAD")]
+    pub workload: Option<String>,
+    /// Only those in this state: staging, starting, running, killing, unreachable, unknown,
+    /// unhealthy or trouble
+    #[arg(long, value_name = "STATE")]
+    pub state: Option<String>,
+    /// Only those whose instance, id, host, address or agent has this text in it
+    #[arg(long, short = 'q', value_name = "TEXT")]
+    pub query: Option<String>,
+    /// By state, health, host, launched or running; with `-` in front the other way round
+    #[arg(long, value_name = "BY", allow_hyphen_values = true)]
+    pub sort: Option<String>,
+    /// At most so many
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub limit: u32,
+    /// Who is asked.
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+#[derive(Deserialize)]
+struct Task {
+    id: String,
+    name: String,
+    state: String,
+    goal: String,
+    healthy: Option<bool>,
+    hostname: String,
+    ports: Vec<u16>,
+    revision: u32,
+    changed_at: u64,
+}
+
+/// Asks and writes.
+///
+/// # Errors
+/// There is no answer that could be used, or `out` cannot be written to.
+pub async fn run(options: &TasksOptions, out: &mut dyn Write) -> anyhow::Result<()> {
+    let leader = options.remote.leader()?;
+    let mut path = "/api/v2/tasks".to_owned();
+    for (name, value) in [
+        ("workload", &options.workload),
+        ("state", &options.state),
+        ("q", &options.query),
+        ("sort", &options.sort),
+    ] {
+        if let Some(value) = value {
+            let mark = if path.contains('?') { '&' } else { '?' };
+            path.push_str(&format!("{mark}{name}={}", segment(value)));
+        }
+    }
+    let limit = usize::try_from(options.limit).unwrap_or(usize::MAX);
+    let listed = leader.list(&path, limit).await?;
+    if options.remote.output == Output::Json {
+        return Ok(output::json(out, &listed)?);
+    }
+    let tasks: Vec<Task> = listed.entries()?;
+    let mut table = Table::new([
+        "INSTANCE", "STATE", "HEALTHY", "GOAL", "HOST", "PORTS", "REVISION", "SINCE", "ID",
+    ]);
+    for task in &tasks {
+        let ports: Vec<_> = task.ports.iter().map(u16::to_string).collect();
+        let ports = if ports.is_empty() {
+            "-".to_owned()
+        } else {
+            ports.join(",")
+        };
+        let healthy = match task.healthy {
+            None => "-",
+            Some(true) => "yes",
+            Some(false) => "no",
+        };
+        table.row([
+            task.name.clone(),
+            task.state.clone(),
+            healthy.to_owned(),
+            task.goal.clone(),
+            task.hostname.clone(),
+            ports,
+            task.revision.to_string(),
+            ago(task.changed_at),
+            task.id.clone(),
+        ]);
+    }
+    table.write(out, colours())?;
+    if tasks.len() < listed.total {
+        eprintln!("these are {} of {}: see --limit", tasks.len(), listed.total);
+    }
+    Ok(())
+}
