@@ -112,9 +112,15 @@ fn install(
         LogLevel::Info => LevelFilter::WARN,
         level => LevelFilter::from_level(level.tracing()),
     };
+    // So is what that of ZooKeeper tells, which repeats it for every attempt to connect.
+    let ensemble = match level {
+        LogLevel::Info => LevelFilter::ERROR,
+        _ => others,
+    };
     let filter = Targets::new()
         .with_target("gantry", level.tracing())
         .with_target("gantry_mesos", client)
+        .with_target("zookeeper_client", ensemble)
         .with_default(others);
     let layer = LogLayer {
         console: console.tracing(),
