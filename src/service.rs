@@ -14,7 +14,10 @@ use actix_web::dev::ServerHandle;
 use gantry_core::stored_view;
 use gantry_store::{Embedded, Memory, Store, StoreError};
 use thiserror::Error;
-use tokio::{task::JoinHandle, time::timeout};
+use tokio::{
+    task::JoinHandle,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -32,6 +35,10 @@ const RESTART_DELAY: Duration = Duration::from_secs(1);
 /// What HTTP may take of the time of the shutdown: clients that keep a connection open without a
 /// request are not waited for any longer.
 const HTTP_DRAIN: Duration = Duration::from_secs(1);
+
+/// After the lead was given up HTTP goes on for so long, until the other Gantrys have heard of it:
+/// what they hand on to one that closes its connections might have taken effect or not.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What is decided at the start, apart from the configuration.
 #[derive(Clone, Copy, Debug, Default)]
@@ -175,7 +182,7 @@ impl Service {
             name = signals.next() => tracing::info!(signal = name, "stopping"),
             () = self.state.restart_requested() => {
                 tracing::info!("stopping, as a restart was asked for");
-                tokio::time::sleep(RESTART_DELAY).await;
+                sleep(RESTART_DELAY).await;
             }
             ended = &mut self.candidate => return match ended.map_err(RuntimeError::from) {
                 Ok(Ok(())) => Err(Failure::Server("the candidate ended".to_owned())),
@@ -188,8 +195,14 @@ impl Service {
             })),
         }
         self.stop.cancel();
+        self.state.leave();
+        let farewell = match self.handle.home().kind {
+            HomeKind::ZooKeeper => FAREWELL.min(self.shutdown_timeout / 2),
+            HomeKind::Embedded | HomeKind::Memory => Duration::ZERO,
+        };
+        let drain = drain(self.candidate, self.server, farewell);
         tokio::select! {
-            outcome = timeout(self.shutdown_timeout, drain(self.candidate, self.server)) => {
+            outcome = timeout(self.shutdown_timeout, drain) => {
                 outcome.map_err(|_| Failure::Drain(self.shutdown_timeout))??;
                 tracing::info!("stopped");
                 Ok(())
@@ -205,11 +218,12 @@ impl Service {
 async fn drain(
     candidate: JoinHandle<Result<(), RuntimeError>>,
     server: ServerHandle,
+    farewell: Duration,
 ) -> Result<(), RuntimeError> {
-    // New connections are refused at once; answers under way are waited for below.
-    let graceful = server.stop(true);
     let outcome = candidate.await;
-    if timeout(HTTP_DRAIN, graceful).await.is_err() {
+    sleep(farewell).await;
+    // From here on new connections are refused; answers under way are waited for.
+    if timeout(HTTP_DRAIN, server.stop(true)).await.is_err() {
         server.stop(false).await;
     }
     outcome?

@@ -20,7 +20,13 @@ mod settings;
 mod tests;
 mod v2;
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
 
 use actix_web::{
     HttpRequest, HttpResponse, ResponseError as _, Route, guard,
@@ -57,6 +63,7 @@ struct Shared {
     /// To hand changes to the leader.
     client: Option<reqwest::Client>,
     restart: watch::Sender<bool>,
+    leaving: AtomicBool,
     started_at: Timestamp,
 }
 
@@ -76,6 +83,7 @@ impl AppState {
             settings,
             pages,
             restart: watch::Sender::new(false),
+            leaving: AtomicBool::new(false),
             started_at: now(),
         }))
     }
@@ -91,6 +99,16 @@ impl AppState {
     pub async fn restart_requested(&self) {
         // The sender lives as long as `self`, so that this cannot fail.
         let _ = self.0.restart.subscribe().wait_for(|asked| *asked).await;
+    }
+
+    /// The process is about to end: once it does not lead any more, changes are refused at once instead
+    /// of held. A Gantry that has handed one on here takes it to the next leader.
+    pub fn leave(&self) {
+        self.0.leaving.store(true, Ordering::Relaxed);
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.0.leaving.load(Ordering::Relaxed)
     }
 
     fn handle(&self) -> &Handle {

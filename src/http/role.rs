@@ -243,8 +243,8 @@ async fn made_here(
         if place.is_none() {
             place = state.0.held.try_acquire().ok();
         }
-        let gives_back = forwarded && state.is_leaving();
-        if gives_back || problem.is_some() || place.is_none() || Instant::now() >= deadline {
+        if state.is_leaving() || problem.is_some() || place.is_none() || Instant::now() >= deadline
+        {
             let problem = problem.map_or_else(String::new, |problem| format!("; {problem}"));
             let message = format!("this Gantry does not lead: {why}{problem}; nothing has changed");
             return Err(ApiError::new(Code::StandBy, message).into());
