@@ -1,18 +1,20 @@
 //! Measures the store on ZooKeeper, with its servers on the same machine:
 //! `cargo run --release -p gantry-store --example zookeeper_speed [SERVERS]`.
 //!
-//! One server (3.8), two cores of a virtual machine with an ext4 disk, other builds running beside it:
+//! Servers of version 3.8, two cores of a virtual machine with an ext4 disk, a load of 14 by other
+//! builds beside it:
 //!
 //! | launches a batch | launches/s | median commit | slowest |
 //! |---|---|---|---|
-//! | 20 | 3,400 | 3.7 ms | 24 ms |
-//! | 200 | 11,000 | 12 ms | 104 ms |
-//! | 1,000 | 11,500 | 76 ms | 170 ms |
-//! | 5,000 | 16,800 | 333 ms | 423 ms |
+//! | 20 | 2,100 | 7.9 ms | 33 ms |
+//! | 200 | 8,900 | 10 ms | 300 ms |
+//! | 1,000 | 10,100 | 99 ms | 205 ms |
+//! | 5,000 | 17,000 | 265 ms | 524 ms |
 //!
-//! A launch is two writes: the intent, and later the task that runs. 100,000 tasks: loaded in 1.0 s;
-//! 541 bytes a task in requests, 536 in answers; the largest request has 477 kB, the largest answer
-//! 123 kB.
+//! A launch is two writes: the intent, and later the task that runs. With three servers on the same
+//! machine: 770, 3,000, 6,800 and 7,700 launches/s. 100,000 tasks: leading after 0.03 s, loaded after
+//! another 1.4 s; 542 bytes a task in requests, 536 in answers; the largest request has 64 kB, the
+//! largest answer 123 kB.
 
 use std::{error::Error, sync::Arc, time::Instant};
 
