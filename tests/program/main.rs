@@ -10,6 +10,7 @@ mod browser;
 mod cli;
 mod crash;
 mod dev;
+mod ha;
 mod maintenance;
 mod packaging;
 mod serve;

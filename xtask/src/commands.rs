@@ -16,9 +16,18 @@ pub(crate) fn project() -> PathBuf {
 
 /// Runs cargo in the project's folder.
 pub(crate) fn cargo<S: AsRef<str>>(arguments: &[S]) -> Result<()> {
+    cargo_with(arguments, &[])
+}
+
+/// The same with further variables.
+pub(crate) fn cargo_with<S: AsRef<str>>(
+    arguments: &[S],
+    variables: &[(&str, String)],
+) -> Result<()> {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
     command
         .args(arguments.iter().map(AsRef::as_ref))
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         .current_dir(project());
     run(&mut command)
 }

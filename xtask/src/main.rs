@@ -1,10 +1,11 @@
-//! Chores of the project: `cargo xtask test`, `bench`, `sim`, `fuzz`.
+//! Chores of the project: `cargo xtask test`, `bench`, `sim`, `ha`, `fuzz`.
 
 use anyhow::{Result, bail};
 
 mod bench;
 mod commands;
 mod fuzz;
+mod ha;
 mod system;
 mod test;
 
@@ -12,6 +13,7 @@ const USAGE: &str = "\
 cargo xtask test                      install what the tests need and run all of them
 cargo xtask bench [core|launches|peer] measure, side by side where two things can be compared
 cargo xtask sim [--seeds N] [--from S] drive Gantrys through seeded faults; --one SEED shows what happened
+cargo xtask ha [--rounds N] [--seed S]  rounds of faults on real processes, with figures
 cargo xtask fuzz [TARGET] [SECONDS]    fuzz the decoders (default: all, 60 s each)";
 
 fn main() -> Result<()> {
@@ -30,6 +32,7 @@ fn main() -> Result<()> {
                 .chain(rest.iter().cloned())
                 .collect::<Vec<_>>(),
         ),
+        "ha" => ha::run(rest),
         "fuzz" => fuzz::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -1,0 +1,110 @@
+//! Who acted in which term: what the cluster was asked, held against what the Gantrys say of
+//! themselves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
+
+use serde_json::Value;
+
+use super::watch::Call;
+
+/// One life of a Gantry.
+pub(super) struct Life {
+    /// Its `webui_url`, by which the cluster knows it.
+    pub(super) called: String,
+    /// What it printed.
+    pub(super) output: PathBuf,
+}
+
+/// The moments at which it began to lead, with the numbers of the terms.
+fn terms(life: &Life) -> Vec<(u64, u64)> {
+    let output = fs::read_to_string(&life.output).unwrap();
+    let lines = output
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    lines
+        .filter(|line| line["message"] == "this Gantry leads")
+        .map(|line| {
+            let time = line["time"].as_str().unwrap();
+            let at: jiff::Timestamp = time.parse().unwrap();
+            let epoch = line["epoch"].as_str().unwrap().parse().unwrap();
+            (u64::try_from(at.as_millisecond()).unwrap(), epoch)
+        })
+        .collect()
+}
+
+/// What the calls that the cluster got say about leaders.
+#[derive(Debug, Default)]
+pub(super) struct Acting {
+    /// The terms in which somebody subscribed, in the cluster's order.
+    pub(super) terms: Vec<u64>,
+    /// Calls of a term after a later one had begun. The cluster refuses them, as their stream is
+    /// over; still, a Gantry that sends one believes that it leads.
+    pub(super) late: Vec<String>,
+    /// What must never be.
+    pub(super) wrong: Vec<String>,
+}
+
+/// Holds the calls, in their order, against the terms.
+pub(super) fn acting<'a>(calls: &[Call], lives: impl Iterator<Item = &'a Life>) -> Acting {
+    let mut acting = Acting::default();
+    let lives: BTreeMap<&str, Vec<(u64, u64)>> = lives
+        .map(|life| (life.called.as_str(), terms(life)))
+        .collect();
+    let mut holders: BTreeMap<u64, &str> = BTreeMap::new();
+    for (called, terms) in &lives {
+        for (_, epoch) in terms {
+            if let Some(other) = holders.insert(*epoch, called) {
+                let wrong = format!("term {epoch} is {other}'s and {called}'s");
+                acting.wrong.push(wrong);
+            }
+        }
+    }
+    let mut streams: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut frameworks = BTreeSet::new();
+    for call in calls {
+        let stream = call.stream.as_deref().unwrap_or_default();
+        if call.call == "SUBSCRIBE" {
+            let called = call.webui_url.as_deref().unwrap_or_default();
+            // Of a life that was killed at once the last lines may be missing.
+            let of_call = lives.get(called).and_then(|terms| {
+                let begun = terms.iter().rfind(|(at, _)| *at <= call.at + 2)?;
+                Some(begun.1)
+            });
+            let Some(epoch) = of_call else {
+                let wrong = format!("{called} subscribed without saying that it leads: {call:?}");
+                acting.wrong.push(wrong);
+                continue;
+            };
+            streams.insert(stream, epoch);
+            frameworks.extend(call.framework.as_deref());
+            if acting.terms.last().is_some_and(|last| epoch < *last) {
+                let wrong = format!(
+                    "{called} subscribed in its term {epoch}, after {:?}",
+                    acting.terms
+                );
+                acting.wrong.push(wrong);
+            } else if acting.terms.last() != Some(&epoch) {
+                acting.terms.push(epoch);
+            }
+            continue;
+        }
+        let (Some(epoch), Some(last)) = (streams.get(stream), acting.terms.last()) else {
+            continue;
+        };
+        if epoch < last {
+            acting
+                .late
+                .push(format!("of term {epoch}, in term {last}: {call:?}"));
+        }
+    }
+    if frameworks.len() > 1 {
+        acting
+            .wrong
+            .push(format!("several frameworks: {frameworks:?}"));
+    }
+    acting
+}
