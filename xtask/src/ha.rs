@@ -21,7 +21,14 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     }
     system::install_packages()?;
     commands::cargo_with(
-        &["test", "--test", "program", "ha::rounds", "--", "--nocapture"],
+        &[
+            "test",
+            "--test",
+            "program",
+            "ha::rounds",
+            "--",
+            "--nocapture",
+        ],
         &variables,
     )
 }
