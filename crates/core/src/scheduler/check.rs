@@ -153,7 +153,35 @@ impl Scheduler {
         ensure(
             self.connection.subscribed || self.offers.held.is_empty(),
             || "offers are held without a subscription".to_owned(),
-        )
+        )?;
+        let deaf = self.connection.subscribed && self.offers.suppressed && !self.offers.revive_due;
+        ensure(!deaf || self.waiting_services.is_empty(), || {
+            "offers are suppressed though something waits, and no REVIVE is due".to_owned()
+        })?;
+        ensure(self.brake.is_none() || self.moves.is_empty(), || {
+            "a deployment moves instances though the brake is on".to_owned()
+        })?;
+        self.check_deployments()
+    }
+
+    /// No two updates of a workload are open, and only what is at work moves instances.
+    fn check_deployments(&self) -> Result<(), String> {
+        let mut updated = BTreeSet::new();
+        for deployment in self.deployments.values() {
+            let id = deployment.id;
+            ensure(
+                deployment.status.is_at_work() || !self.moves.contains_key(&id),
+                || format!("deployment {id} moves instances though it is not at work"),
+            )?;
+            if let DeploymentKind::Update { workload, .. } = &deployment.kind
+                && !deployment.status.is_over()
+            {
+                ensure(updated.insert(workload), || {
+                    format!("{workload} is being updated twice at once")
+                })?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -38,7 +38,7 @@ pub(super) struct Offers {
     pub(super) suppressed: bool,
     /// Some offer has been refused since the last REVIVE.
     pub(super) refused: bool,
-    revive_due: bool,
+    pub(super) revive_due: bool,
     last_revive: Timestamp,
     /// Agents that we have been offered something of.
     pub(super) agents_seen: BTreeMap<AgentId, Arc<AgentAddress>>,
