@@ -121,7 +121,7 @@ fn settings(dice: &mut Dice) -> Settings {
             window: seconds(dice, 20, 60),
             tasks_min: dice.between(2, 6) as u32,
         }),
-        kill_unknown: dice.chance(250).then(|| seconds(dice, 20, 60)),
+        kill_unknown: dice.chance(350).then(|| seconds(dice, 10, 40)),
         ..Settings::new("sim")
     }
 }

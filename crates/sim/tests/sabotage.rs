@@ -91,7 +91,8 @@ fn a_new_leader_that_asks_nobody_is_found() {
 
 #[test]
 fn a_kill_of_returning_tasks_is_found() {
-    assert_found(Sabotage::KillReturned, &["killed though nobody decided it"]);
+    let explained = ["killed though nobody decided it", "killed as unknown"];
+    assert_found(Sabotage::KillReturned, &explained);
 }
 
 // === ZooKeeper expiry or partition: never two leaders acting, never a false 200 ===

@@ -76,16 +76,23 @@ impl World {
             .any(|input| matches!(input, Input::Command { .. }));
         let now = self.clock(term.off);
         let view = term.scheduler.view();
-        let mut seen = BTreeSet::new();
+        let framework = &self.plan.settings.framework;
+        // Of several words about an instance it is not known what each of them changes.
+        let several = |place: &Place| {
+            let about = inputs.iter().filter(|input| match input {
+                Input::Mesos(MesosEvent::Status(update)) => update
+                    .task
+                    .parts(framework)
+                    .is_some_and(|parts| parts.workload == place.0 && parts.number == place.1),
+                _ => false,
+            });
+            about.count() > 1
+        };
         for update in news {
-            // The first word of a task counts: of the others it is not known what they change.
-            if !seen.insert(&update.task) {
-                continue;
-            }
             let Some((workload, place, task)) = self.find(&view, &update.task) else {
                 continue;
             };
-            if commanded {
+            if commanded || several(&place) {
                 told.failing.remove(&place);
                 continue;
             }

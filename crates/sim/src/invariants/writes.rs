@@ -167,7 +167,16 @@ impl World {
         };
         let back = matches!(now.status, DeploymentStatus::RolledBack { .. });
         let key = Key::Revision(workload.clone(), *to);
-        if back && let Some(Record::Revision(revision)) = self.keeper.records.get(&key) {
+        let declares = self
+            .leader()
+            .map_or(&[][..], |leader| &self.gantrys[leader].declares);
+        // Under another declaration it would begin again by right.
+        if back
+            && let Some(Record::Revision(revision)) = self.keeper.records.get(&key)
+            && declares
+                .iter()
+                .any(|spec| spec.name == *workload && spec.template == *revision.template)
+        {
             let template = revision.template.clone();
             self.memory.rolled_back.insert(workload.clone(), template);
         }
