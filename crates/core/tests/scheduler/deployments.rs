@@ -90,6 +90,36 @@ fn it_goes_on_after_a_crash_of_the_scheduler() {
 }
 
 #[test]
+fn what_a_restart_has_begun_before_is_moved_too() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let first = bench.run_all().remove("web-1").unwrap();
+    bench
+        .command(Command::Restart {
+            task: first.clone(),
+        })
+        .unwrap();
+    bench.revived();
+    let host = agent("b", &[]);
+    bench.offer(&[&host], 1.0);
+    let second = bench.accepted().remove(0).task;
+    bench.suppressed();
+    bench.advance(Duration::from_secs(1));
+    let id = rolling(&mut bench);
+    bench.nothing_else();
+    bench.tell(&second, TaskState::Running);
+    assert_eq!(bench.killed(), first);
+    bench.tell(&first, TaskState::Killed);
+    bench.revived();
+    // It is older than the rolling restart.
+    let (old, _) = move_one(&mut bench);
+    assert_eq!(old, second);
+    assert!(matches!(
+        status(&bench, id).status,
+        DeploymentStatus::Done { .. }
+    ));
+}
+
+#[test]
 fn it_fails_when_a_replacement_does_not_become_ready() {
     let mut bench = Bench::new(vec![service("web", 2)]);
     bench.run_all();

@@ -4,7 +4,7 @@
 use super::super::{Scheduler, ServiceIndex, Timer, services::Service};
 use crate::{
     Deployment, DeploymentId, DeploymentKind, DeploymentStatus, Goal, Instance, StopReason, Task,
-    TaskState, Timestamp, UpdateOrder, UpdatePolicy,
+    TaskState, Timestamp, UpdateOrder, UpdatePolicy, Uuid,
 };
 
 /// A new task of an instance that fails so often has failed for good.
@@ -42,6 +42,8 @@ struct Move {
     deadline: Timestamp,
     /// Failures of the instance when its move began.
     failures: u32,
+    /// The task that it began with.
+    old: Option<Uuid>,
 }
 
 /// Which tasks are to be replaced.
@@ -80,6 +82,8 @@ impl Rule {
 enum Progress {
     Moving,
     Moved,
+    /// What had begun before ended with a task that is to be moved, too.
+    Again,
     Failed(String),
 }
 
@@ -228,6 +232,8 @@ impl Scheduler {
                     now.done = (now.done + 1).min(now.total);
                     moves.progress_at = self.now;
                 }
+                // It is found again when all others have been moved.
+                Progress::Again => moves.progress_at = self.now,
                 Progress::Failed(reason) => failed = Some(reason),
             }
         }
@@ -337,12 +343,13 @@ impl Scheduler {
             return Begin::Nothing;
         };
         let failures = instance.failures;
-        let one = |deadline| {
+        let one = |old, deadline| {
             Begin::Begun(Move {
                 index,
                 number,
                 deadline,
                 failures,
+                old,
             })
         };
         let Some(old) = self.to_be_moved(instance, rule) else {
@@ -364,14 +371,15 @@ impl Scheduler {
                     },
                 );
             }
-            return one(deadline);
+            return one(None, deadline);
         };
+        let began_with = Some(old.uuid);
         match old.goal {
-            Goal::Replace { deadline, .. } => one(deadline),
-            Goal::Stop { since, .. } => one(since + policy.deadline),
+            Goal::Replace { deadline, .. } => one(began_with, deadline),
+            Goal::Stop { since, .. } => one(began_with, since + policy.deadline),
             Goal::Run if !service.may_move(instance, policy) => Begin::NotNow,
             Goal::Run => {
-                let begun = one(self.now + policy.deadline);
+                let begun = one(began_with, self.now + policy.deadline);
                 let uuid = old.uuid;
                 let stop_first = service.moves_stop_first(policy);
                 self.replace_task(index, number, uuid, stop_first, policy.deadline);
@@ -425,6 +433,10 @@ impl Scheduler {
         match old {
             None if ready => Progress::Moved,
             _ if doubtful => Progress::Moving,
+            // It began with what an operator had asked for before, which is done.
+            Some(old) if old.goal == Goal::Run && one.old.is_some_and(|uuid| uuid != old.uuid) => {
+                Progress::Again
+            }
             Some(old) if old.goal == Goal::Run => Progress::Failed(format!(
                 "the new task of {name} did not become ready in time"
             )),
