@@ -133,6 +133,8 @@ async fn tear_down(
     };
     let (_subscription, watched) = watch::channel(subscription);
     let (sender, mut events) = connect(runtime::client(&config.mesos), watched)?;
+    // Who was asked; the subscription may end before the answer is known.
+    let mut asked = None;
     while let Some(event) = events.next().await {
         match event {
             SchedulerEvent::Subscribed(subscribed) => {
@@ -144,12 +146,16 @@ async fn tear_down(
                     println!("the master at {master} accepted TEARDOWN");
                     return Ok(());
                 }
+                asked = Some(master);
             }
             SchedulerEvent::Refused {
                 kind: RefusalKind::FrameworkRemoved,
                 ..
             } => {
-                println!("Mesos has removed this framework already");
+                match asked {
+                    Some(master) => println!("the master at {master} accepted TEARDOWN"),
+                    None => println!("Mesos has removed this framework already"),
+                }
                 return Ok(());
             }
             SchedulerEvent::Refused { text, kind } if kind.is_final() => {
