@@ -162,7 +162,7 @@ impl Seen {
         let id = status["task_id"]["value"].as_str().unwrap();
         let state = event["state"]
             .as_str()
-            .or(status["state"].as_str())
+            .or_else(|| status["state"].as_str())
             .unwrap();
         self.tell(format!("{state} {id}"));
         let ended = !matches!(
