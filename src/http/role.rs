@@ -243,8 +243,10 @@ async fn made_here(
         if place.is_none() {
             place = state.0.held.try_acquire().ok();
         }
-        if state.is_leaving() || problem.is_some() || place.is_none() || Instant::now() >= deadline
-        {
+        // What was handed on is held by whoever handed it on: here it might take effect long after
+        // that one has given it up.
+        let held_elsewhere = forwarded || state.is_leaving();
+        if held_elsewhere || problem.is_some() || place.is_none() || Instant::now() >= deadline {
             let problem = problem.map_or_else(String::new, |problem| format!("; {problem}"));
             let message = format!("this Gantry does not lead: {why}{problem}; nothing has changed");
             return Err(ApiError::new(Code::StandBy, message).into());
