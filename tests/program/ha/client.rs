@@ -15,8 +15,8 @@ use tokio::{task::JoinSet, time::sleep};
 
 use super::{site::Site, watch::Watch};
 
-/// How long an operator waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an operator waits for an answer: longer than a stand-by holds what has no leader.
+const PATIENCE: Duration = Duration::from_secs(12);
 
 /// Between two commands of one operator.
 const PAUSE: Duration = Duration::from_millis(150);
@@ -35,6 +35,8 @@ pub(super) struct Wish {
     pub(super) restarted: Vec<String>,
     /// Rolling restarts that were acknowledged.
     pub(super) deployments: Vec<u64>,
+    /// Instances whose restart was asked for without a known outcome.
+    pub(super) may_restart: Vec<u32>,
 }
 
 /// What all operators together were promised.
@@ -84,6 +86,7 @@ impl Operators {
                 unknown: Vec::new(),
                 restarted: Vec::new(),
                 deployments: Vec::new(),
+                may_restart: Vec::new(),
             };
             (*name, wish)
         });
@@ -155,6 +158,7 @@ impl Operators {
             wish.unknown.clear();
             wish.restarted.clear();
             wish.deployments.clear();
+            wish.may_restart.clear();
         }
     }
 
@@ -294,11 +298,16 @@ impl Operator {
         let (task, number) = tasks[self.roll(tasks.len() as u64) as usize].clone();
         self.watch.may_replace([(self.workload.to_owned(), number)]);
         let path = format!("{base}/api/v2/tasks/{task}/restart");
-        if let Outcome::Acknowledged(_) = self.ask(self.client.post(path)).await {
-            self.watch.tell(format!("a restart of {task} is promised"));
-            let mut ledger = self.ledger();
-            let wish = ledger.wishes.get_mut(self.workload).unwrap();
-            wish.restarted.push(task);
+        let outcome = self.ask(self.client.post(path)).await;
+        let mut ledger = self.ledger();
+        let wish = ledger.wishes.get_mut(self.workload).unwrap();
+        match outcome {
+            Outcome::Acknowledged(_) => {
+                self.watch.tell(format!("a restart of {task} is promised"));
+                wish.restarted.push(task);
+            }
+            Outcome::Refused => {}
+            Outcome::Unknown => wish.may_restart.push(number),
         }
     }
 
@@ -308,15 +317,19 @@ impl Operator {
         let path = format!("{base}/api/v2/rolling-restarts");
         let body = json!({"workload": self.workload});
         let outcome = self.ask(self.client.post(path).json(&body)).await;
-        if let Outcome::Acknowledged(answer) = outcome {
-            let id = answer["deployment"].as_u64().unwrap();
-            self.watch.tell(format!(
-                "rolling restart {id} of {} is promised",
-                self.workload
-            ));
-            let mut ledger = self.ledger();
-            let wish = ledger.wishes.get_mut(self.workload).unwrap();
-            wish.deployments.push(id);
+        let mut ledger = self.ledger();
+        let wish = ledger.wishes.get_mut(self.workload).unwrap();
+        match outcome {
+            Outcome::Acknowledged(answer) => {
+                let id = answer["deployment"].as_u64().unwrap();
+                self.watch.tell(format!(
+                    "rolling restart {id} of {} is promised",
+                    self.workload
+                ));
+                wish.deployments.push(id);
+            }
+            Outcome::Refused => {}
+            Outcome::Unknown => wish.may_restart.extend(1..=INSTANCES_MAX),
         }
     }
 }

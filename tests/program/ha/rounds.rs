@@ -217,6 +217,12 @@ async fn at_rest(site: &Site, operators: &Operators) {
         .await;
     operators.settle(&counts);
     site.watch.at_rest();
+    // What nobody knows the outcome of may still be on its way through a process that was stopped.
+    for (workload, wish) in wishes {
+        let instances = wish.may_restart.into_iter();
+        site.watch
+            .may_replace(instances.map(|number| (workload.to_owned(), number)));
+    }
 }
 
 /// How many instances the leader wants; nothing where it is not the leader.

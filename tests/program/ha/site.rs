@@ -10,9 +10,10 @@ use std::{
     },
 };
 
-use gantry_testbed::{Ensemble, Link, Proxy};
+use gantry_testbed::{Ensemble, Link, PATIENCE, Proxy};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use super::{terms::Life, watch::Watch};
 use crate::support::{Api, Local, Program, until};
@@ -131,6 +132,9 @@ impl Drop for Site {
             self.directory.disable_cleanup(true);
             eprintln!("what was written is kept in {}", self.directory().display());
             eprintln!("{}", self.watch.story());
+            let hosts = self.ensemble.hosts();
+            let told = std::thread::spawn(|| differences(hosts)).join();
+            eprintln!("{}", told.unwrap_or_default());
         }
     }
 }
@@ -239,6 +243,36 @@ impl Gantry {
             .as_ref()
             .map_or_else(String::new, Program::output)
     }
+}
+
+/// What the ZooKeeper servers hold that not all of them hold.
+fn differences(hosts: Vec<String>) -> String {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut all: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (index, host) in hosts.iter().enumerate() {
+            let look = timeout(PATIENCE, nodes(host)).await;
+            for node in look.ok().and_then(Result::ok).unwrap_or_default() {
+                all.entry(node).or_default().push(index);
+            }
+        }
+        let count = all.len();
+        all.retain(|_, holders| holders.len() < hosts.len());
+        format!("of {count} nodes not on every ZooKeeper server: {all:#?}")
+    })
+}
+
+async fn nodes(host: &str) -> Result<Vec<String>, zookeeper_client::Error> {
+    let client = zookeeper_client::Client::connect(host).await?;
+    let mut nodes = vec![format!("/dcos-service-{FRAMEWORK}")];
+    let mut next = 0;
+    while let Some(node) = nodes.get(next).cloned() {
+        next += 1;
+        // It may have gone meanwhile.
+        let children = client.list_children(&node).await.unwrap_or_default();
+        nodes.extend(children.iter().map(|child| format!("{node}/{child}")));
+    }
+    Ok(nodes)
 }
 
 /// Ports from which no outgoing connection is made, so that one stays free while a Gantry is away,
