@@ -37,10 +37,12 @@ impl World {
                 view.framework.unconfirmed
             ));
         }
+        // While the brake is on, or goes on and off, deployments are held.
+        let held = self.memory.braked_since(self.plan.faults_until);
         if let Some(deployment) = view
             .deployments
             .iter()
-            .find(|deployment| deployment.status.is_at_work())
+            .find(|deployment| deployment.status.is_at_work() && !held)
         {
             return Err(format!("a deployment is not over: {deployment:?}"));
         }

@@ -421,8 +421,9 @@ impl World {
     fn tell(&mut self, update: StatusUpdate) {
         let doubtful = update.state.is_terminal()
             || matches!(update.state, TaskState::Unreachable | TaskState::Unknown);
-        let reachable = update.state != TaskState::Unreachable;
-        self.memory.reached(&update.task, reachable, self.now);
+        if update.state == TaskState::Unreachable {
+            self.memory.unreachable(&update.task, self.now);
+        }
         if doubtful {
             self.memory
                 .doubted(&update.task, &self.plan.settings.framework);

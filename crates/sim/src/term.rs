@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use gantry_core::{
-    Call, Effects, Goal, Input, Key, MesosEvent, OfferId, Record, Scheduler, TaskId, Timestamp,
-    Write,
+    Call, Effects, Goal, Input, Key, MesosEvent, OfferId, Record, Scheduler, TaskId, TaskState,
+    Timestamp, Write,
 };
 
 use crate::{
@@ -217,6 +217,11 @@ impl World {
                     }
                 }
             } else {
+                if let Input::Mesos(MesosEvent::Status(update)) = input
+                    && update.state != TaskState::Unreachable
+                {
+                    self.memory.reached(&update.task);
+                }
                 self.trace
                     .line(true_time, || format!("  G{gantry} <- {input:?}"));
             }

@@ -135,13 +135,23 @@ impl Memory {
         doubted.any(|(workload, _)| name.as_ref().is_none_or(|name| name == workload))
     }
 
-    /// The master says whether a task can be reached.
-    pub(crate) fn reached(&mut self, task: &TaskId, reachable: bool, now: u64) {
-        if reachable {
-            self.unreachable.remove(task);
-        } else {
-            self.unreachable.entry(task.clone()).or_insert(now);
-        }
+    /// Whether an operator wants any task of a workload restarted.
+    fn is_any_by_hand(&self, name: Option<&WorkloadName>, framework: &str) -> bool {
+        let name = name.map(WorkloadName::in_task_ids);
+        self.by_hand.iter().any(|task| {
+            let parts = task.parts(framework);
+            name.is_none() || parts.is_some_and(|parts| Some(parts.workload) == name.as_deref())
+        })
+    }
+
+    /// The master says that a task cannot be reached.
+    pub(crate) fn unreachable(&mut self, task: &TaskId, now: u64) {
+        self.unreachable.entry(task.clone()).or_insert(now);
+    }
+
+    /// A leader hears that it can.
+    pub(crate) fn reached(&mut self, task: &TaskId) {
+        self.unreachable.remove(task);
     }
 
     /// A leader is asked for something.
@@ -196,6 +206,11 @@ impl Memory {
     /// Whether it was stored since then that the brake is off.
     pub(crate) fn was_released(&self, since: u64) -> bool {
         self.braked.is_none() || self.released.is_some_and(|at| at >= since)
+    }
+
+    /// Whether the brake was on at any time since then.
+    pub(crate) fn braked_since(&self, since: u64) -> bool {
+        self.braked.is_some() || self.released.is_some_and(|at| at >= since)
     }
 
     /// What was wanted of a workload at any time since.

@@ -148,9 +148,10 @@ impl World {
         // A task that fails three times is enough; one that somebody restarts has its own time.
         let excused = self.memory.inherits.contains(&now.id)
             || reason.contains(" times")
-            || !self.memory.by_hand.is_empty()
+            || self.memory.is_any_by_hand(now.kind.workload(), &self.plan.settings.framework)
             // What comes back may take the place of a task that is being moved.
-            || self.memory.is_any_doubted(now.kind.workload());
+            || (reason.starts_with("the new task")
+                && self.memory.is_any_doubted(now.kind.workload()));
         let took = at.since(now.started_at);
         if !excused && took < limit {
             return Err(format!(
