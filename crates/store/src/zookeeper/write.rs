@@ -122,6 +122,8 @@ pub(super) struct Writer {
     known: Option<HashSet<u64>>,
     // Changes that were sent and whose outcome is not known.
     doubtful: Option<Arc<[Change]>>,
+    // Whether the last write failed though it was asked what exists.
+    contradicted: bool,
 }
 
 /// What a writer needs of its term.
@@ -162,6 +164,7 @@ impl Writer {
             made,
             known: None,
             doubtful: None,
+            contradicted: false,
         }
     }
 
@@ -218,11 +221,39 @@ impl Writer {
             self.ask(means, &changes[done..]).await?;
             stuck = if made > 0 { 0 } else { stuck + 1 };
             if stuck == STUCK_MAX {
-                return Err(failed("write", &failure.into()));
+                return Err(self.contradicted(means, &changes[done..], failure));
             }
         }
         self.doubtful = None;
+        self.contradicted = false;
         Ok(())
+    }
+
+    /// What to do when transactions fail again and again though it was asked which nodes exist: what
+    /// is asked and what is written is answered by different servers, and they may differ. Once
+    /// everything is read anew; then the term ends, so that another process, or this one on
+    /// another server, begins a new one.
+    fn contradicted(
+        &mut self,
+        means: Means<'_>,
+        changes: &[Change],
+        failure: MultiWriteError,
+    ) -> StoreError {
+        let MultiWriteError::OperationFailed { index, source } = &failure else {
+            return failed("write", &failure.into());
+        };
+        let first = changes.first().map_or("", |change| change.node.as_str());
+        tracing::warn!(
+            operation = index,
+            first,
+            error = %source,
+            "ZooKeeper refuses a transaction again and again"
+        );
+        if std::mem::replace(&mut self.contradicted, true) {
+            return means.refused("ZooKeeper contradicts itself about what exists");
+        }
+        self.known = None;
+        failed("write", &failure.into())
     }
 
     /// Sends transactions for the changes from `from` on, some at a time, until all are answered or

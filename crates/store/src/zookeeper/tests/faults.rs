@@ -126,6 +126,43 @@ async fn nodes_that_somebody_else_made_or_removed_do_not_stop_a_commit() {
     assert_eq!(records(&*store).await, []);
 }
 
+/// A term in which nothing can be written is worth nothing: it ends, so that another begins.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_term_that_cannot_write_ends() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    let place = Place::new(ensemble.hosts());
+    let store = place.open().await.expect("a store");
+    let record = task("web", 1);
+    let node = place.layout().node(&codec::path(&record.key()));
+    let delete = vec![Write::Delete(record.key())];
+    store
+        .commit(vec![Write::Put(record)])
+        .await
+        .expect("a commit");
+    // ZooKeeper does not delete a node that has others below it.
+    let client = place.client().await;
+    let below = format!("{node}/below");
+    put(&client, &below, b"").await;
+    let first = store.commit(delete.clone()).await;
+    assert!(
+        matches!(first, Err(StoreError::Unavailable { .. })),
+        "{first:?}"
+    );
+    let second = store.commit(delete.clone()).await;
+    assert!(
+        matches!(second, Err(StoreError::Refused { .. })),
+        "{second:?}"
+    );
+    assert!(!store.lease().holds());
+    drop(store);
+    client.delete(&below, None).await.expect("it was there");
+    let store = place.open().await.expect("a store");
+    store.commit(delete).await.expect("a commit");
+    assert_eq!(records(&*store).await, []);
+}
+
 /// Any one server of three may die, the leading one included, and the term goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_term_outlives_the_death_of_any_one_server() {
