@@ -228,3 +228,44 @@ fn a_task_that_can_be_reached_is_moved_before_its_unreachable_predecessor() {
         .map(|(number, task)| view.task_id(FRAMEWORK, number, task));
     assert_eq!(moved.collect::<Vec<_>>(), [running]);
 }
+
+#[test]
+fn a_move_that_has_begun_counts_beside_a_predecessor_that_ended_unheard() {
+    let mut bench = Bench::new(vec![service("web", 2)]);
+    let mut tasks = bench.run_all();
+    let lost = tasks.remove("web-2").unwrap();
+    bench.tell(&lost, TaskState::Unreachable);
+    bench.advance(Duration::from_secs(61));
+    bench.forget_calls();
+    let host = agent("b", &[]);
+    bench.offer(&[&host], 1.0);
+    let running = bench.launched().remove(0).task;
+    bench.tell(&running, TaskState::Running);
+    // The other instance has the younger task, and would be next.
+    bench.tell(&tasks["web-1"], TaskState::Failed);
+    bench.advance(Duration::from_secs(2));
+    bench.offer(&[&host], 1.0);
+    bench.forget_calls();
+    let young = bench.instance("web", 1).tasks[0].clone();
+    let young = bench.workload("web").task_id(FRAMEWORK, 1, &young);
+    bench
+        .command(Command::Restart {
+            task: running.clone(),
+        })
+        .unwrap();
+    bench.advance(Duration::from_secs(1));
+    rolling(&mut bench);
+    bench.restart();
+    bench.subscribe();
+    bench.tell(&young, TaskState::Running);
+    bench.tell(&lost, TaskState::Gone);
+    bench.tell(&running, TaskState::Running);
+    bench.advance(Duration::from_secs(1));
+    let view = bench.workload("web");
+    let moved: Vec<_> = view
+        .tasks()
+        .filter(|(_, task)| task.goal != Goal::Run)
+        .map(|(number, task)| view.task_id(FRAMEWORK, number, task))
+        .collect();
+    assert_eq!(moved, [running]);
+}

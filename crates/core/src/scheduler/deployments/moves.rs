@@ -174,8 +174,8 @@ impl Scheduler {
             && (failing || instance.tasks.iter().any(alive))
     }
 
-    /// The task of an instance that a deployment has to replace, one that can be reached before one
-    /// that cannot. One that is going for another reason is replaced without it.
+    /// The task of an instance that a deployment has to replace: one that can be reached before one
+    /// that cannot, then one whose move has begun. One that is going for another reason is replaced without it.
     fn to_be_moved<'a>(&self, instance: &'a Instance, rule: Rule) -> Option<&'a Task> {
         let eligible = |task: &&Task| {
             instance.wanted
@@ -193,7 +193,7 @@ impl Scheduler {
             .tasks
             .iter()
             .filter(eligible)
-            .min_by_key(|task| task.state == TaskState::Unreachable)
+            .min_by_key(|task| (task.state == TaskState::Unreachable, task.goal == Goal::Run))
     }
 
     /// Lets every deployment at work go on, unless nobody can say how the tasks are.
