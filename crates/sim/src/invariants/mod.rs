@@ -60,7 +60,7 @@ pub(crate) struct Memory {
     taken_back: BTreeSet<(WorkloadName, u32)>,
     /// Tasks that were decided to be stopped.
     stopped: BTreeSet<TaskId>,
-    /// Those of them that could not be reached then: nobody waits for them.
+    /// Tasks that could not be reached once: no deployment waits for them.
     out_of_reach: BTreeSet<TaskId>,
     /// Unknown tasks that an operator wants stopped.
     kill_unknown: BTreeSet<TaskId>,
@@ -147,6 +147,7 @@ impl Memory {
     /// The master says that a task cannot be reached.
     pub(crate) fn unreachable(&mut self, task: &TaskId, now: u64) {
         self.unreachable.entry(task.clone()).or_insert(now);
+        self.out_of_reach.insert(task.clone());
     }
 
     /// A leader hears that it can.
