@@ -15,6 +15,10 @@ use crate::{AgentAddress, AgentId, Call, Offer, OfferId, Timestamp};
 /// While something waits, offers are asked for again this often, in case a REVIVE was lost.
 const REVIVE_REPEAT: Duration = Duration::from_secs(30);
 
+/// A subscription should bring all offers by itself. A master that has kept refusals of the last
+/// one, because it did not see it end, is asked after so long.
+const REVIVE_AFTER_SUBSCRIPTION: Duration = Duration::from_secs(5);
+
 /// A REVIVE makes the master look at every agent once; so many agents may be looked at a second.
 const REVIVED_AGENTS_PER_SECOND: u64 = 10_000;
 
@@ -40,6 +44,10 @@ pub(super) struct Offers {
     pub(super) refused: bool,
     pub(super) revive_due: bool,
     last_revive: Timestamp,
+    /// While something waits, REVIVE is sent again then…
+    revive_again_at: Timestamp,
+    /// …and a timer is set for it.
+    timer_at: Option<Timestamp>,
     /// Agents that we have been offered something of.
     pub(super) agents_seen: BTreeMap<AgentId, Arc<AgentAddress>>,
 }
@@ -55,6 +63,7 @@ impl Offers {
     /// Forgets what was told to and heard from a master that we have lost.
     pub(super) fn reset(&mut self, now: Timestamp) {
         self.last_revive = now; // A subscription brings all offers, as a REVIVE does.
+        self.revive_again_at = now + REVIVE_AFTER_SUBSCRIPTION;
         self.held.clear();
         self.by_id.clear();
         self.suppressed = false;
@@ -95,6 +104,8 @@ impl Scheduler {
             let arrival = self.offers.arrivals;
             self.offers.hold(arrival, HeldOffer { offer, since });
         }
+        let again_at = self.offers.last_revive + REVIVE_REPEAT;
+        self.offers.revive_again_at = self.offers.revive_again_at.max(again_at);
         self.offers.changed = true;
         if self.offers.suppressed {
             // They crossed our SUPPRESS, or it was lost: say it again.
@@ -128,12 +139,17 @@ impl Scheduler {
             }
             return;
         }
-        let overdue = self.now >= self.offers.last_revive + REVIVE_REPEAT;
+        let overdue = self.now >= self.offers.revive_again_at;
         if self.offers.suppressed || (work_changed && self.offers.refused) || place_freed || overdue
         {
             self.offers.revive_due = true;
         }
         if !self.offers.revive_due {
+            let again_at = self.offers.revive_again_at;
+            if self.offers.timer_at != Some(again_at) {
+                self.offers.timer_at = Some(again_at);
+                self.timers.set(again_at, Timer::Revive);
+            }
             return;
         }
         let earliest = self.offers.last_revive + self.revive_interval();
@@ -144,7 +160,10 @@ impl Scheduler {
             self.offers.last_revive = self.now;
             self.counters.revives += 1;
             self.send(Call::Revive);
-            self.timers.set(self.now + REVIVE_REPEAT, Timer::Revive);
+            let again_at = self.now + REVIVE_REPEAT;
+            self.offers.revive_again_at = again_at;
+            self.offers.timer_at = Some(again_at);
+            self.timers.set(again_at, Timer::Revive);
         } else {
             self.timers.set(earliest, Timer::Revive);
         }

@@ -122,3 +122,12 @@ fn a_new_subscription_voids_all_offers() {
     }
     assert!(bench.launched().is_empty());
 }
+
+#[test]
+fn a_master_that_kept_refusals_from_before_the_subscription_is_asked_for_offers() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    bench.nothing_else(); // A subscription brings all offers by itself…
+    bench.advance(Duration::from_secs(5));
+    bench.revived(); // …and when it has not, they are asked for.
+    bench.nothing_else();
+}
