@@ -2,12 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Write as _,
     net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU16, Ordering},
     },
+    time::Duration,
 };
 
 use gantry_testbed::{Ensemble, Link, PATIENCE, Proxy};
@@ -19,6 +21,12 @@ use super::{terms::Life, watch::Watch};
 use crate::support::{Api, Local, Program, until};
 
 pub(super) type Variables = BTreeMap<&'static str, String>;
+
+/// For one answer, when a test has failed and wants to know why.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+
+/// Of one such answer.
+const ANSWER_BYTES: usize = 60_000;
 
 /// The framework's name, which is the first part of its task ids.
 pub(super) const FRAMEWORK: &str = "ha";
@@ -133,8 +141,17 @@ impl Drop for Site {
             eprintln!("what was written is kept in {}", self.directory().display());
             eprintln!("{}", self.watch.story());
             let hosts = self.ensemble.hosts();
-            let told = std::thread::spawn(|| differences(hosts)).join();
-            eprintln!("{}", told.unwrap_or_default());
+            let bases = self.gantries.iter().map(|gantry| gantry.api.base.clone());
+            let bases = bases.collect();
+            let master = format!("http://{}", self.local.master);
+            let told = std::thread::spawn(move || {
+                let runtime = tokio::runtime::Runtime::new().unwrap();
+                runtime.block_on(async {
+                    let answers = answers(bases, &master).await;
+                    format!("{answers}\n{}", differences(hosts).await)
+                })
+            });
+            eprintln!("{}", told.join().unwrap_or_default());
         }
     }
 }
@@ -245,21 +262,52 @@ impl Gantry {
     }
 }
 
+/// What the Gantrys and the cluster say of how things are.
+async fn answers(gantries: Vec<String>, master: &str) -> String {
+    let mut all = String::from("=== what everybody says ===");
+    let paths = [
+        "/api/v2/leader",
+        "/api/v2/overview",
+        "/api/v2/workloads/web/explain",
+        "/api/v2/workloads/worker/explain",
+        "/api/v2/tasks",
+        "/api/v2/agents",
+        "/api/v2/deployments?limit=5",
+    ];
+    let mut addresses: Vec<_> = gantries
+        .iter()
+        .flat_map(|base| paths.map(|path| format!("{base}{path}")))
+        .collect();
+    addresses
+        .extend(["/local/calls", "/frameworks", "/slaves"].map(|path| format!("{master}{path}")));
+    for address in addresses {
+        let answer = timeout(ANSWER_WITHIN, async {
+            reqwest::get(&address).await?.text().await
+        });
+        let answer = answer.await.map_or_else(
+            |_| "no answer in time".to_owned(),
+            |answer| answer.unwrap_or_else(|error| error.to_string()),
+        );
+        // The latest are the last.
+        let from = answer.len().saturating_sub(ANSWER_BYTES);
+        let answer = answer.get(from..).unwrap_or(&answer);
+        let _ = write!(all, "\n--- {address}\n{answer}");
+    }
+    all
+}
+
 /// What the ZooKeeper servers hold that not all of them hold.
-fn differences(hosts: Vec<String>) -> String {
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let mut all: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (index, host) in hosts.iter().enumerate() {
-            let look = timeout(PATIENCE, nodes(host)).await;
-            for node in look.ok().and_then(Result::ok).unwrap_or_default() {
-                all.entry(node).or_default().push(index);
-            }
+async fn differences(hosts: Vec<String>) -> String {
+    let mut all: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, host) in hosts.iter().enumerate() {
+        let look = timeout(PATIENCE, nodes(host)).await;
+        for node in look.ok().and_then(Result::ok).unwrap_or_default() {
+            all.entry(node).or_default().push(index);
         }
-        let count = all.len();
-        all.retain(|_, holders| holders.len() < hosts.len());
-        format!("of {count} nodes not on every ZooKeeper server: {all:#?}")
-    })
+    }
+    let count = all.len();
+    all.retain(|_, holders| holders.len() < hosts.len());
+    format!("of {count} nodes not on every ZooKeeper server: {all:#?}")
 }
 
 async fn nodes(host: &str) -> Result<Vec<String>, zookeeper_client::Error> {
