@@ -125,8 +125,8 @@ impl Candidate {
                 }
             }
         }
-        let lock = match place {
-            Some(lock) => lock,
+        match place {
+            Some(lock) => Ok(Self::at(client.clone(), lock)),
             None => {
                 let member = serde_json::to_vec(&shared.config.member);
                 let member = member.map_err(|error| StoreError::Unavailable {
@@ -137,14 +137,17 @@ impl Candidate {
                 shared
                     .call(enter(client, prefix, member, shared.layout.access()))
                     .await
-                    .map_err(wrong)?
+                    .map_err(wrong)
             }
-        };
-        Ok(Self {
-            client: client.clone(),
+        }
+    }
+
+    fn at(client: Client, lock: String) -> Self {
+        Self {
+            client,
             lock,
             elected: false,
-        })
+        }
     }
 
     /// Waits until nobody stands before us.
@@ -187,22 +190,23 @@ impl Drop for Candidate {
     }
 }
 
-/// Makes a lock node, and removes it again when nobody waits for the answer any more.
+/// Makes a lock node. It is given up when nobody waits for the answer any more, or when the
+/// answer has come and nobody has taken it.
 async fn enter(
     client: &Client,
     prefix: String,
     member: Vec<u8>,
     access: Acls<'static>,
-) -> Result<String, Error> {
+) -> Result<Candidate, Error> {
     let (tell, made) = oneshot::channel();
     let client = client.clone();
     tokio::spawn(async move {
         let options = CreateMode::EphemeralSequential.with_acls(access);
         let made = client.create(&prefix, &member, &options).await;
-        let made = made.map(|(_, sequence)| format!("{prefix}{sequence}"));
-        if let Err(Ok(lock)) = tell.send(made) {
-            give_up(&client, &lock);
-        }
+        // Not the name but the candidate is told: it gives its place up wherever it is dropped.
+        drop(tell.send(
+            made.map(|(_, sequence)| Candidate::at(client.clone(), format!("{prefix}{sequence}"))),
+        ));
     });
     made.await.unwrap_or(Err(Error::ClientClosed))
 }
