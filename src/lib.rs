@@ -1,5 +1,6 @@
 //! The Gantry service: what the program `gantry` is made of.
 
+mod auth;
 pub mod backup;
 pub mod cli;
 pub mod config;

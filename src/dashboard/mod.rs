@@ -4,14 +4,5 @@
 mod assets;
 mod page;
 
-use actix_web::web::ServiceConfig;
-
-use crate::http::read;
-
-pub(crate) use page::Pages;
-
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    config
-        .route("/", read().to(page::get))
-        .route("/static/{path:.*}", read().to(assets::get));
-}
+pub(crate) use assets::get as asset;
+pub(crate) use page::{Pages, get as page};

@@ -13,6 +13,7 @@ mod metrics;
 mod proxy;
 mod query;
 mod role;
+mod routes;
 mod security;
 mod server;
 mod settings;
@@ -29,7 +30,7 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse, ResponseError as _, Route, guard,
+    HttpRequest, HttpResponse, ResponseError as _,
     http::header,
     middleware::from_fn,
     web::{self, ServiceConfig},
@@ -37,7 +38,7 @@ use actix_web::{
 use gantry_core::{Actor, Answer, Command, Timestamp};
 use tokio::sync::{Semaphore, watch};
 
-use crate::{dashboard::Pages, runtime::Handle};
+use crate::{auth::Caller, dashboard::Pages, runtime::Handle};
 
 pub use logs::{LOG_BYTES_MAX, LogTail};
 pub use server::serve;
@@ -130,7 +131,7 @@ impl AppState {
         command: Command,
     ) -> Result<Answer, ApiError> {
         let actor = Actor {
-            name: "anonymous".to_owned(),
+            name: Caller::of(request).name,
             address: proxy::asked_by(request),
             reason: reason
                 .map(|reason| reason.0)
@@ -145,21 +146,10 @@ pub fn configure(state: AppState) -> impl FnOnce(&mut ServiceConfig) + Clone {
     move |config| {
         config.app_data(web::Data::new(state)).service(
             web::scope("")
-                .wrap(from_fn(role::guard))
                 .wrap(from_fn(security::guard))
-                .configure(compat::routes)
-                .configure(v2::routes)
-                .configure(crate::dashboard::routes)
-                .route("/health", read().to(health::get))
-                .route("/metrics", read().to(metrics::get))
-                .default_service(web::to(not_found)),
+                .configure(routes::configure),
         );
     }
-}
-
-/// GET, and HEAD wherever GET is.
-pub(crate) fn read() -> Route {
-    web::route().guard(guard::Any(guard::Get()).or(guard::Head()))
 }
 
 /// The answer of the original's web framework to what it does not know.

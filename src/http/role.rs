@@ -26,7 +26,8 @@ use super::{
     error::{ApiError, Code},
     now,
     proxy::{self, Outcome},
-    security, v2,
+    routes::{About, Rule},
+    security,
 };
 use crate::runtime::{Role, Shown, Standing};
 
@@ -42,56 +43,10 @@ const AS_OF: HeaderName = HeaderName::from_static("x-gantry-as-of");
 /// Between two looks whether there is a leader.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
-/// What a request is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum About {
-    /// This process, whatever its role is.
-    Process,
-    /// The state: to be read.
-    State,
-    /// What happens.
-    Events,
-    /// To change something.
-    Change,
-}
-
-impl About {
-    fn of(request: &ServiceRequest) -> Self {
-        let path = request.path();
-        let plain = path.strip_prefix("/api/v1").unwrap_or(path);
-        let reads = matches!(
-            *request.method(),
-            Method::GET | Method::HEAD | Method::OPTIONS
-        );
-        // The one GET that changes something.
-        if !reads || (plain == RESTART && request.method() == Method::GET) {
-            return Self::Change;
-        }
-        if path == "/api/v2/events" {
-            return Self::Events;
-        }
-        let own = [
-            "/",
-            "/health",
-            "/metrics",
-            "/logs",
-            "/moduleList",
-            "/framework/info",
-            "/stylesheets/dynamic-style.css",
-            "/api/v2/leader",
-            "/api/v2/metrics",
-        ];
-        if own.contains(&plain) || path.starts_with("/static/") {
-            return Self::Process;
-        }
-        Self::State
-    }
-}
-
-const RESTART: &str = "/framework/restart";
-
-pub(crate) async fn guard(
-    state: web::Data<AppState>,
+/// Answers a request that may be made, by the role of this Gantry.
+pub(super) async fn answer(
+    state: &web::Data<AppState>,
+    rule: Rule,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
@@ -101,25 +56,25 @@ pub(crate) async fn guard(
     }
     let refused = |request: ServiceRequest, error: &ApiError| {
         let response = request.into_response(error.error_response());
-        Ok(marked(response, &state, &standing))
+        Ok(marked(response, state, &standing))
     };
-    match About::of(&request) {
+    match rule.about {
         About::Process => {}
         About::State if standing.shown != Shown::Nothing => {}
-        About::State => return refused(request, &nothing_read(&state, &standing)),
+        About::State => return refused(request, &nothing_read(state, &standing)),
         About::Events => {
-            let response = match to_leader(&state, request.request()) {
+            let response = match to_leader(state, request.request()) {
                 Ok(location) => HttpResponse::TemporaryRedirect()
                     .insert_header((header::LOCATION, location))
                     .finish(),
                 Err(error) => error.error_response(),
             };
-            return Ok(marked(request.into_response(response), &state, &standing));
+            return Ok(marked(request.into_response(response), state, &standing));
         }
-        About::Change => return change(&state, request, next).await,
+        About::Change => return change(state, rule, request, next).await,
     }
     let response = next.call(request).await?.map_into_boxed_body();
-    Ok(marked(response, &state, &standing))
+    Ok(marked(response, state, &standing))
 }
 
 fn nothing_read(state: &AppState, standing: &Standing) -> ApiError {
@@ -171,12 +126,13 @@ fn turn(state: &AppState, forwarded: bool) -> Turn {
 
 async fn change(
     state: &web::Data<AppState>,
+    rule: Rule,
     request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let (request, mut payload) = request.into_parts();
     let payload = web::Payload::from_request(&request, &mut payload).await?;
-    let answer = match made_here(state, &request, payload).await {
+    let answer = match made_here(state, rule, &request, payload).await {
         Ok(body) => {
             let payload = Box::pin(stream::once(ready(Ok::<_, PayloadError>(body))));
             let request = ServiceRequest::from_parts(request, Payload::Stream { payload });
@@ -211,6 +167,7 @@ impl From<ApiError> for Elsewhere {
 /// Gantry.
 async fn made_here(
     state: &AppState,
+    rule: Rule,
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<Bytes, Elsewhere> {
@@ -218,10 +175,7 @@ async fn made_here(
         security::require_own_page(request.headers(), &state.settings().allowed_origins)?;
     }
     // As much as the handlers take.
-    let body_max = match request.path() {
-        "/api/v2/plan" => v2::DECLARATION_BYTES_MAX,
-        _ => state.settings().body_max,
-    };
+    let body_max = rule.body_max.unwrap_or(state.settings().body_max);
     let body = body::read(payload, body_max).await?;
     let forwarded = request.headers().contains_key(proxy::FORWARDED_BY);
     let deadline = Instant::now() + state.settings().hold;

@@ -1,84 +1,22 @@
-//! The face of mesos-framework-boilerplate: its routes, its JSON, its status codes. Each route is
-//! there under `/api/v1` and without it.
+//! The face of mesos-framework-boilerplate: its routes, its JSON, its status codes.
 
-mod framework;
+pub(super) mod framework;
 mod shapes;
-mod tasks;
+pub(super) mod tasks;
 
-use actix_web::{
-    HttpRequest, HttpResponse,
-    web::{self, ServiceConfig},
-};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Serialize;
 
 use super::{
     AppState,
     body::wants_json,
     error::{ApiError, Code},
-    logs, not_found,
     query::Query,
-    read,
 };
 use crate::runtime::Role;
 
 /// What became of a request whose answer, by contract, does not say.
 const RESULT_HEADER: &str = "x-gantry-result";
-
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    for prefix in ["/api/v1", ""] {
-        let mut route = |path: &str, routes: Vec<actix_web::Route>| {
-            let mut resource = web::resource(format!("{prefix}{path}"));
-            for route in routes {
-                resource = resource.route(route);
-            }
-            // The original answers a wrong method like an unknown path.
-            config.service(resource.default_service(web::to(not_found)));
-        };
-        route(
-            "/framework/configuration",
-            vec![read().to(framework::configuration)],
-        );
-        route("/framework/info", vec![read().to(framework::info)]);
-        route("/framework/stats", vec![read().to(framework::stats)]);
-        route(
-            "/framework/restart",
-            vec![
-                web::post().to(framework::restart),
-                web::get().to(framework::restart_by_get),
-            ],
-        );
-        route("/tasks/launched", vec![read().to(tasks::launched)]);
-        route("/tasks/types", vec![read().to(tasks::types)]);
-        route(
-            "/tasks/rollingRestart",
-            vec![web::post().to(tasks::rolling_restart)],
-        );
-        route("/tasks/killAll", vec![web::post().to(tasks::kill_all)]);
-        route(
-            "/tasks/types/{type}/killAll",
-            vec![web::post().to(tasks::kill_type)],
-        );
-        route(
-            "/tasks/types/{type}/scale",
-            vec![web::put().to(tasks::scale_by_body)],
-        );
-        route(
-            "/tasks/types/{type}/scale/{instances}",
-            vec![web::put().to(tasks::scale_by_path)],
-        );
-        route(
-            "/tasks/{task}/restart",
-            vec![web::post().to(tasks::restart)],
-        );
-        route("/logs", vec![read().to(logs::get)]);
-    }
-    config
-        .route("/moduleList", read().to(framework::module_list))
-        .route(
-            "/stylesheets/dynamic-style.css",
-            read().to(framework::dynamic_style),
-        );
-}
 
 /// The original has none of these routes before its first subscription (it answers 404); we have
 /// them, and say what is missing. What was stored is the state of one that had subscribed.

@@ -3,33 +3,32 @@
 use gantry_core::TaskState;
 
 use super::world::{SECRET, World, rich_service};
+use crate::http::routes::{self, About};
 
-/// Every route that changes something.
-const CHANGES: [&str; 16] = [
-    "POST /framework/restart?sure=yes",
-    "POST /api/v1/framework/restart?sure=yes",
-    "PUT /tasks/types/web/scale/7",
-    "PUT /tasks/types/web/scale",
-    "PUT /api/v1/tasks/types/web/scale/7",
-    "POST /tasks/any/restart",
-    "POST /tasks/rollingRestart?sure=yes",
-    "POST /tasks/killAll?sure=yes",
-    "POST /tasks/types/web/killAll?sure=yes",
-    "PUT /api/v2/workloads/web/scale",
-    "POST /api/v2/tasks/any/restart",
-    "POST /api/v2/rolling-restarts",
-    "POST /api/v2/kill",
-    "POST /api/v2/deployments/1/pause",
-    "POST /api/v2/deployments/1/abort",
-    "GET /framework/restart?sure=yes",
-];
+/// Every route that changes something, confirmed and with names filled in.
+fn changes() -> Vec<String> {
+    let rows = routes::all().into_iter();
+    let changing = rows.filter(|row| row.rule.about == About::Change);
+    let lines = changing.map(|row| {
+        let path = row.path.replace("{name}", "web").replace("{type}", "web");
+        let path = path
+            .replace("{instances}", "7")
+            .replace("{action}", "pause");
+        let path = path.replace("{id}", "1").replace("{task}", "any");
+        assert!(!path.contains('{'), "{path}");
+        format!("{} {path}?sure=yes", row.verb.name())
+    });
+    lines.collect()
+}
 
 #[actix_web::test]
 async fn nothing_changes_on_a_cross_site_request() {
     let world = World::new(vec![rich_service("web", 1)]);
     world.subscribe();
     let host = ("host", "fw.example:31000");
-    for line in CHANGES {
+    let changes = changes();
+    assert!(changes.len() > 15, "{changes:?}");
+    for line in &changes {
         for evil in [
             ("sec-fetch-site", "cross-site"),
             ("sec-fetch-site", "same-site"),

@@ -3,29 +3,23 @@
 //! Keys are in snake case, times in milliseconds since the Unix epoch, memory and disk in
 //! megabytes. Lists are paged by the server.
 
-mod agents;
-mod deployments;
+pub(super) mod agents;
+pub(super) mod deployments;
 mod explain;
-mod leader;
-mod overview;
-mod stored;
-mod tasks;
+pub(super) mod leader;
+pub(super) mod overview;
+pub(super) mod stored;
+pub(super) mod tasks;
 mod template;
-mod workloads;
+pub(super) mod workloads;
 
-use actix_web::{
-    HttpRequest, HttpResponse, ResponseError as _, Route,
-    http::header,
-    web::{self, ServiceConfig},
-};
+use actix_web::{HttpRequest, HttpResponse, ResponseError as _, http::header, web};
 use serde::Serialize;
 
 use super::{
     AppState,
     error::{ApiError, Code},
-    events, metrics,
     query::Query,
-    read,
 };
 
 pub(super) use stored::DECLARATION_BYTES_MAX;
@@ -36,41 +30,7 @@ const LIMIT_DEFAULT: usize = 100;
 /// Most entries of a page.
 const LIMIT_MAX: usize = 1_000;
 
-pub(crate) fn routes(config: &mut ServiceConfig) {
-    let mut route = |path: &str, route: Route| {
-        let resource = web::resource(format!("/api/v2{path}")).route(route);
-        config.service(resource.default_service(web::to(method_not_allowed)));
-    };
-    route("/overview", read().to(overview::get));
-    route("/leader", read().to(leader::get));
-    route("/brake/release", web::post().to(leader::release_brake));
-    route("/workloads", read().to(workloads::list));
-    route("/workloads/{name}", read().to(workloads::get));
-    route("/workloads/{name}/explain", read().to(workloads::explain));
-    route("/workloads/{name}/scale", web::put().to(workloads::scale));
-    route("/tasks", read().to(tasks::list));
-    route("/tasks/{id}", read().to(tasks::get));
-    route("/tasks/{id}/restart", web::post().to(tasks::restart));
-    route(
-        "/rolling-restarts",
-        web::post().to(deployments::rolling_restart),
-    );
-    route("/kill", web::post().to(workloads::kill));
-    route("/deployments", read().to(deployments::list));
-    route("/deployments/{id}", read().to(deployments::get));
-    route(
-        "/deployments/{id}/{action}",
-        web::post().to(deployments::act),
-    );
-    route("/plan", web::post().to(stored::plan));
-    route("/backup", read().to(stored::backup));
-    route("/audit", read().to(deployments::audit));
-    route("/agents", read().to(agents::list));
-    route("/events", web::get().to(events::get));
-    route("/metrics", read().to(metrics::get));
-}
-
-async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
+pub(super) async fn method_not_allowed(request: HttpRequest) -> HttpResponse {
     let message = format!("{} takes no {}", request.path(), request.method());
     ApiError::new(Code::MethodNotAllowed, message).error_response()
 }
