@@ -175,7 +175,7 @@ async fn made_here(
         security::require_own_page(request.headers(), &state.settings().allowed_origins)?;
     }
     // As much as the handlers take.
-    let body_max = rule.body_max.unwrap_or(state.settings().body_max);
+    let body_max = rule.body_max.unwrap_or_else(|| state.settings().body_max);
     let body = body::read(payload, body_max).await?;
     let forwarded = request.headers().contains_key(proxy::FORWARDED_BY);
     let deadline = Instant::now() + state.settings().hold;
