@@ -6,7 +6,6 @@
     reason = "a test that cannot go on should say where"
 )]
 
-mod browser;
 mod cli;
 mod crash;
 mod dev;

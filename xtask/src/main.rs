@@ -1,8 +1,9 @@
-//! Chores of the project: `cargo xtask test`, `bench`, `sim`, `ha`, `fuzz`.
+//! Chores of the project: `cargo xtask test`, `browser`, `bench`, `sim`, `ha`, `fuzz`.
 
 use anyhow::{Result, bail};
 
 mod bench;
+mod browser;
 mod commands;
 mod fuzz;
 mod ha;
@@ -11,6 +12,7 @@ mod test;
 
 const USAGE: &str = "\
 cargo xtask test                      install what the tests need and run all of them
+cargo xtask browser [PART...]         the dashboard in a real browser; files with PART in their names
 cargo xtask bench [core|launches|peer] measure, side by side where two things can be compared
 cargo xtask sim [--seeds N] [--from S] drive Gantrys through seeded faults; --one SEED shows what happened
 cargo xtask ha [--rounds N] [--seed S]  rounds of faults on real processes, with figures
@@ -24,6 +26,7 @@ fn main() -> Result<()> {
     };
     match command {
         "test" => test::run(),
+        "browser" => browser::run(rest),
         "bench" => bench::run(rest),
         "sim" => commands::cargo(
             &["run", "--release", "--package", "gantry-sim", "--"]

@@ -1,16 +1,23 @@
 //! What tests need of the system they run on.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::commands;
 
+/// The browser that the dashboard is tested in.
+pub(crate) const CHROMIUM: &str = "/usr/bin/chromium";
+
 /// Debian packages and the file by which each is recognised.
-const PACKAGES: [(&str, &str); 5] = [
+const PACKAGES: [(&str, &str); 6] = [
     ("zookeeper", "/usr/share/java/zookeeper.jar"),
-    ("chromium", "/usr/bin/chromium"),
-    ("chromium-driver", "/usr/bin/chromedriver"),
+    ("chromium", CHROMIUM),
+    ("nodejs", "/usr/bin/node"),
+    ("npm", "/usr/bin/npm"),
     ("openssl", "/usr/bin/openssl"),
     ("unzip", "/usr/bin/unzip"),
 ];
@@ -19,7 +26,7 @@ const PACKAGES: [(&str, &str); 5] = [
 pub(crate) fn install_packages() -> Result<()> {
     let missing: Vec<&str> = PACKAGES
         .iter()
-        .filter(|(_, file)| !Path::new(file).exists())
+        .filter(|(_, file)| !is_there(file))
         .map(|(name, _)| *name)
         .collect();
     if missing.is_empty() {
@@ -45,9 +52,55 @@ pub(crate) fn install_packages() -> Result<()> {
     install.extend(&missing);
     as_root(&install)?;
     for (name, file) in PACKAGES {
-        if !Path::new(file).exists() {
+        if !is_there(file) {
             bail!("package {name} is installed but {file} is not there");
         }
     }
     Ok(())
+}
+
+/// Whether there is this file, or a program of its name from elsewhere than Debian.
+fn is_there(file: &str) -> bool {
+    let on_path = |name| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
+    };
+    let file = Path::new(file);
+    file.exists() || file.starts_with("/usr/bin") && file.file_name().is_some_and(on_path)
+}
+
+/// What the packages of the browser tests need; Debian 12 has 18.
+const NODE_AT_LEAST: u32 = 20;
+
+/// The version taken from the npm registry where the system's is too old.
+const NODE_VERSION: &str = "22.23.3";
+
+/// A Node that is new enough: the system's, or else one installed below `packages`.
+pub(crate) fn node(packages: &Path) -> Result<PathBuf> {
+    let output = Command::new("node").arg("--version").output()?;
+    let version = String::from_utf8_lossy(&output.stdout);
+    let major = version.trim_start_matches('v').split('.').next();
+    if major.and_then(|major| major.parse().ok()) >= Some(NODE_AT_LEAST) {
+        return Ok(PathBuf::from("node"));
+    }
+    let architecture = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        other => bail!("install Node {NODE_AT_LEAST} or newer: it is not packaged for {other}"),
+    };
+    let name = format!("node-linux-{architecture}");
+    let own = packages.join("node");
+    let program = own.join("node_modules").join(&name).join("bin/node");
+    if !program.exists() {
+        std::fs::create_dir_all(&own)?;
+        commands::run(
+            Command::new("npm")
+                .args(["install", "--no-save", "--ignore-scripts", "--no-audit"])
+                .arg(format!("{name}@{NODE_VERSION}"))
+                .args(["--no-fund", "--prefix"])
+                .arg(&own),
+        )
+        .with_context(|| format!("Node {NODE_AT_LEAST} or newer is needed"))?;
+    }
+    Ok(program)
 }

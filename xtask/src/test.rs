@@ -1,10 +1,16 @@
 //! `cargo xtask test`: everything that must hold.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
-use crate::{commands, system};
+use crate::{browser, commands, system};
 
 pub(crate) fn run() -> Result<()> {
     system::install_packages()?;
-    commands::cargo(&["test", "--workspace", "--no-fail-fast"])
+    let program = commands::cargo(&["test", "--workspace", "--no-fail-fast"]);
+    // A failure there is no reason not to know what the browser says, and the other way round.
+    let dashboard = browser::test(&[]);
+    match (program, dashboard) {
+        (Err(error), Err(other)) => Err(error).context(format!("and {other:#}")),
+        (program, dashboard) => program.and(dashboard),
+    }
 }
