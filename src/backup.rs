@@ -9,7 +9,8 @@
 //! ```
 //!
 //! A record's name is its path in the store. Values of secret variables are not in it, as no store
-//! holds them; addresses of files to fetch are, with the passwords that may stand in them.
+//! holds them; addresses of files to fetch are, with the passwords that may stand in them, and what
+//! modules keep.
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
@@ -133,6 +134,24 @@ impl Backup {
         })
     }
 
+    /// The records to restore where these others are: sessions that were ended stay ended, also those
+    /// that were ended since the backup was taken.
+    pub fn records_after(&self, before: &[Record]) -> Vec<Record> {
+        let mut records = self.records.clone();
+        let access = |record: &&Record| matches!(record, Record::Access(_));
+        if let Some(Record::Access(ended)) = before.iter().find(access) {
+            let kept = records.iter_mut().find_map(|record| match record {
+                Record::Access(access) => Some(access),
+                _ => None,
+            });
+            match kept {
+                Some(access) => access.join(ended),
+                None => records.push(Record::Access(ended.clone())),
+            }
+        }
+        records
+    }
+
     /// What is in it, as `1 framework, 2 workloads, 3 tasks`.
     pub fn contents(&self) -> String {
         contents(&self.records)
@@ -141,7 +160,7 @@ impl Backup {
 
 /// How many records of each kind.
 pub fn contents(records: &[Record]) -> String {
-    const KINDS: [(&str, &str); 8] = [
+    const KINDS: [(&str, &str); 10] = [
         ("framework id", "framework ids"),
         ("workload", "workloads"),
         ("revision", "revisions"),
@@ -150,6 +169,8 @@ pub fn contents(records: &[Record]) -> String {
         ("deployment", "deployments"),
         ("operator action", "operator actions"),
         ("brake", "brakes"),
+        ("module value", "module values"),
+        ("record of ended sessions", "records of ended sessions"),
     ];
     let mut counts = [0usize; KINDS.len()];
     for record in records {
@@ -162,6 +183,8 @@ pub fn contents(records: &[Record]) -> String {
             Record::Deployment(_) => 5,
             Record::Audit(_) => 6,
             Record::Brake(_) => 7,
+            Record::ModuleValue(_) => 8,
+            Record::Access(_) => 9,
         };
         counts[kind] += 1;
     }
@@ -252,6 +275,20 @@ mod tests {
         };
         assert_eq!(rejected.len(), 2, "{rejected:?}");
         assert!(error.to_string().starts_with("2 of its records"), "{error}");
+
+        // Whoever was locked out since it was taken stays locked out.
+        let ended = |end| {
+            Record::Access(gantry_core::AccessRecord {
+                all_sessions_end_before: Timestamp::from_millis(end),
+                users: BTreeMap::new(),
+            })
+        };
+        let restored = backup.records_after(&[ended(5)]);
+        assert_eq!(restored.len(), backup.records.len() + 1);
+        let mut later = backup.clone();
+        later.records.push(ended(7));
+        assert_eq!(later.records_after(&[ended(9)]).last(), Some(&ended(9)));
+        assert_eq!(later.records_after(&[]), later.records);
 
         for (text, why) in [
             (&text[..text.len() / 2], "not all of one"),

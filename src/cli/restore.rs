@@ -101,20 +101,21 @@ async fn fill(store: &dyn Store, backup: &Backup, replace: bool) -> anyhow::Resu
             told(&before)
         );
     }
-    let kept: BTreeSet<Key> = backup.records.iter().map(Record::key).collect();
+    let expected = backup.records_after(&before.records);
+    let kept: BTreeSet<Key> = expected.iter().map(Record::key).collect();
     let obsolete = before.records.iter().map(Record::key);
     let mut batch: Vec<Write> = obsolete
         .filter(|key| !kept.contains(key))
         .map(Write::Delete)
         .collect();
-    batch.extend(backup.records.iter().cloned().map(Write::Put));
+    batch.extend(expected.iter().cloned().map(Write::Put));
     store
         .commit(batch)
         .await
         .context("it may hold a part of it; repeat with --replace")?;
 
     let mut after = store.load().await?.records;
-    let mut expected = backup.records.clone();
+    let mut expected = expected;
     after.sort_by_key(Record::key);
     expected.sort_by_key(Record::key);
     if after != expected {

@@ -172,6 +172,7 @@ impl From<Refusal> for ApiError {
             Refusal::DeploymentState { .. } => (Code::DeploymentState, None),
             Refusal::NoWayBack { .. } => (Code::NoWayBack, None),
             Refusal::BrakeNotOn => (Code::BrakeNotOn, None),
+            Refusal::NotStored { .. } | Refusal::NoUser => (Code::BadRequest, None),
         };
         Self {
             code,

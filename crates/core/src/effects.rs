@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::{
     AgentAddress, AgentId, DeploymentId, OfferId, Piece, ReplyToken, TaskId, TaskState, Template,
-    Timestamp, WorkloadName, Write,
+    Timestamp, USER_BYTES_MAX, WorkloadName, Write,
 };
 
 /// Everything that one step wants done, in this order: the writes are durable before anything
@@ -123,6 +123,10 @@ pub enum Answer {
     },
     /// The disaster brake is off.
     Released,
+    /// A module's value is stored, or forgotten.
+    Stored,
+    /// The sessions that began before have ended.
+    SessionsEnded,
 }
 
 /// Why a command was not taken. Nothing has changed.
@@ -175,6 +179,17 @@ pub enum Refusal {
     /// The disaster brake is not on.
     #[error("the brake is not on")]
     BrakeNotOn,
+    /// A module keeps too much.
+    #[error("the value of the module `{module}` is not stored: {reason}")]
+    NotStored {
+        /// Which.
+        module: Arc<str>,
+        /// Why, as a clause.
+        reason: String,
+    },
+    /// Nobody can be named so.
+    #[error("the name of a user has 1 to {USER_BYTES_MAX} bytes and no control characters")]
+    NoUser,
 }
 
 /// News for those who watch: the event stream, metrics, logs.

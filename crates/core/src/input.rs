@@ -125,4 +125,19 @@ pub enum Command {
         /// Which.
         task: TaskId,
     },
+    /// Keep a value for a module, or forget it. Leaves no audit entry: a module writes often, and
+    /// what it writes is its own.
+    PutModuleValue {
+        /// The module's name; see [`crate::MODULE_NAME_BYTES_MAX`].
+        module: Arc<str>,
+        /// The module's own key; see [`crate::MODULE_KEY_BYTES_MAX`].
+        key: Arc<str>,
+        /// The value, see [`crate::MODULE_VALUE_BYTES_MAX`]; `None` to forget it.
+        value: Option<Arc<str>>,
+    },
+    /// End every session that has begun by now.
+    EndSessions {
+        /// Of one user, or of all.
+        user: Option<String>,
+    },
 }

@@ -13,6 +13,7 @@
 //! replies and notices leave, and the effects of one step leave before those of the next. All that
 //! Gantry promises about crashes follows from that order.
 
+mod access;
 mod effects;
 mod id;
 mod input;
@@ -25,6 +26,7 @@ mod task;
 mod time;
 mod workload;
 
+pub use access::*;
 pub use effects::*;
 pub use id::*;
 pub use input::*;

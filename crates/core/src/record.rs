@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use crate::{
-    AgentAddress, BackOff, EndedTask, FrameworkId, Goal, TaskId, TaskState, Template, Timestamp,
-    UpdatePolicy, Uuid, WorkloadName,
+    AccessRecord, AgentAddress, BackOff, EndedTask, FrameworkId, Goal, TaskId, TaskState, Template,
+    Timestamp, UpdatePolicy, Uuid, WorkloadName,
 };
 
 /// Address of a record.
@@ -32,6 +32,10 @@ pub enum Key {
     Audit(u32),
     /// The disaster brake, while it is on; one.
     Brake,
+    /// A value that a module keeps: the module's name, and the module's own key.
+    ModuleValue(Arc<str>, Arc<str>),
+    /// Which sessions have ended before their time; one.
+    Access,
 }
 
 /// How many operator actions are remembered; older ones are overwritten.
@@ -56,6 +60,10 @@ pub enum Record {
     Audit(AuditEntry),
     /// See [`Key::Brake`].
     Brake(Brake),
+    /// See [`Key::ModuleValue`].
+    ModuleValue(ModuleValue),
+    /// See [`Key::Access`].
+    Access(AccessRecord),
 }
 
 impl Record {
@@ -70,6 +78,10 @@ impl Record {
             Self::Deployment(record) => Key::Deployment(record.id),
             Self::Audit(record) => Key::Audit((record.sequence % u64::from(AUDIT_RING)) as u32),
             Self::Brake(_) => Key::Brake,
+            Self::ModuleValue(record) => {
+                Key::ModuleValue(record.module.clone(), record.key.clone())
+            }
+            Self::Access(_) => Key::Access,
         }
     }
 }
@@ -82,7 +94,7 @@ impl Record {
         let some = |moment: Option<Timestamp>| moment.unwrap_or(Timestamp::ZERO);
         match self {
             Self::Framework(record) => record.registered_at,
-            Self::Workload(_) => Timestamp::ZERO,
+            Self::Workload(_) | Self::ModuleValue(_) => Timestamp::ZERO,
             Self::Revision(record) => record.created_at,
             Self::Instance(record) => some(record.history.iter().map(|ended| ended.ended_at).max()),
             Self::Task(record) => {
@@ -107,6 +119,7 @@ impl Record {
             },
             Self::Audit(entry) => entry.at,
             Self::Brake(brake) => brake.since,
+            Self::Access(access) => access.newest(),
         }
     }
 }
@@ -402,3 +415,29 @@ pub struct Actor {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
+
+/// A value that a module keeps.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModuleValue {
+    /// The module's name; see [`MODULE_NAME_BYTES_MAX`].
+    pub module: Arc<str>,
+    /// The module's own key; see [`MODULE_KEY_BYTES_MAX`].
+    pub key: Arc<str>,
+    /// The value; see [`MODULE_VALUE_BYTES_MAX`].
+    pub value: Arc<str>,
+}
+
+/// Longest name of a module that may keep values, in bytes.
+pub const MODULE_NAME_BYTES_MAX: usize = 64;
+
+/// Longest key of a module's value, in bytes.
+pub const MODULE_KEY_BYTES_MAX: usize = 128;
+
+/// Longest value of a module, in bytes.
+pub const MODULE_VALUE_BYTES_MAX: usize = 16 * 1024;
+
+/// Most values that one module may keep.
+pub const MODULE_VALUES_MAX: usize = 200;
+
+/// Most modules that may keep values.
+pub const MODULES_MAX: usize = 64;

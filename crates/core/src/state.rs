@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use smallvec::SmallVec;
 
 use crate::{
-    AuditEntry, BackOff, Brake, Deployment, EndedTask, FrameworkId, StatusUpdate, Task, TaskId,
-    Template, Timestamp, UpdatePolicy, WorkloadName,
+    AccessRecord, AuditEntry, BackOff, Brake, Deployment, EndedTask, FrameworkId, StatusUpdate,
+    Task, TaskId, Template, Timestamp, UpdatePolicy, WorkloadName,
 };
 
 /// Instances per block of an [`Instances`] table.
@@ -34,6 +34,10 @@ pub struct View {
     pub unknown_tasks: Arc<BTreeMap<TaskId, StatusUpdate>>,
     /// The disaster brake, while it is on.
     pub brake: Option<Brake>,
+    /// What modules keep, by the module's name.
+    pub module_values: Arc<ModuleValues>,
+    /// Which sessions have ended before their time.
+    pub access: Arc<AccessRecord>,
     /// Sums since the start.
     pub counters: Counters,
 }
@@ -46,6 +50,10 @@ impl View {
             .find(|workload| workload.name.as_str() == name)
     }
 }
+
+/// What modules keep: by the module's name, then by the module's own key. A module that keeps
+/// nothing is not in it.
+pub type ModuleValues = BTreeMap<Arc<str>, Arc<BTreeMap<Arc<str>, Arc<str>>>>;
 
 /// The framework and its connection.
 #[derive(Clone, Debug, Default)]

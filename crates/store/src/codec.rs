@@ -14,6 +14,8 @@
 //! | `deployments/<n>` | a deployment |
 //! | `audit/<n>` | an operator's action; n is a position in a ring |
 //! | `brake` | the disaster brake, while it is on |
+//! | `modules/<module>/<key>` | a value that a module keeps |
+//! | `access` | which sessions have ended before their time |
 //!
 //! In names every byte but ASCII letters, digits, `_`, `-`, `~` and `.` is written `%XX`, so that
 //! each is one segment of a path whatever it contains (`.`, `..` and the empty name, which some
@@ -53,6 +55,8 @@ pub fn path(key: &Key) -> String {
         Key::Deployment(id) => format!("deployments/{id}"),
         Key::Audit(position) => format!("audit/{position}"),
         Key::Brake => "brake".to_owned(),
+        Key::ModuleValue(module, key) => format!("modules/{}/{}", escape(module), escape(key)),
+        Key::Access => "access".to_owned(),
     }
 }
 
@@ -62,6 +66,10 @@ pub fn key(path_text: &str) -> Option<Key> {
     let key = match (segments.next()?, segments.next(), segments.next()) {
         ("framework", None, None) => Key::Framework,
         ("brake", None, None) => Key::Brake,
+        ("access", None, None) => Key::Access,
+        ("modules", Some(module), Some(key)) => {
+            Key::ModuleValue(unescape(module)?.into(), unescape(key)?.into())
+        }
         ("workloads", Some(name), None) => Key::Workload(WorkloadName::new(unescape(name)?)),
         ("revisions", Some(name), Some(number)) => {
             Key::Revision(WorkloadName::new(unescape(name)?), number.parse().ok()?)
@@ -137,6 +145,8 @@ pub fn encode(record: &Record) -> Result<Vec<u8>, StoreError> {
         Record::Deployment(record) => serde_json::to_vec(record),
         Record::Audit(record) => serde_json::to_vec(record),
         Record::Brake(record) => serde_json::to_vec(record),
+        Record::ModuleValue(record) => serde_json::to_vec(record),
+        Record::Access(record) => serde_json::to_vec(record),
     };
     let bytes = bytes.map_err(|error| StoreError::Corrupt {
         place: path(&record.key()),
@@ -181,6 +191,8 @@ pub fn decode(path_text: &str, bytes: &[u8]) -> Result<Record, String> {
         Key::Deployment(_) => serde_json::from_slice(bytes).map(Record::Deployment),
         Key::Audit(_) => serde_json::from_slice(bytes).map(Record::Audit),
         Key::Brake => serde_json::from_slice(bytes).map(Record::Brake),
+        Key::ModuleValue(..) => serde_json::from_slice(bytes).map(Record::ModuleValue),
+        Key::Access => serde_json::from_slice(bytes).map(Record::Access),
     };
     let record = record.map_err(|error| format!("it is not readable: {error}"))?;
     if record.key() != key {

@@ -297,6 +297,8 @@ async fn act(
             Answer::Deployment(id) => format!("deployment {id}"),
             Answer::Stopping { tasks } => format!("stopping {tasks} tasks"),
             Answer::Released => "released".to_owned(),
+            Answer::Stored => "stored".to_owned(),
+            Answer::SessionsEnded => "sessions ended".to_owned(),
         };
         (result, OK)
     });

@@ -24,6 +24,10 @@ impl Scheduler {
             Command::RollbackDeployment(id) => self.rollback_deployment(actor, id),
             Command::ReleaseBrake => self.release_brake_by_hand(actor),
             Command::KillUnknown { task } => self.kill_unknown(actor, task),
+            Command::PutModuleValue { module, key, value } => {
+                self.put_module_value(module, key, value)
+            }
+            Command::EndSessions { user } => self.end_sessions(actor, user),
         };
         self.out.replies.push((token, answer));
     }

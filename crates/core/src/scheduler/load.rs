@@ -93,6 +93,8 @@ impl Scheduler {
             next_audit: 1,
             unknown_tasks: Arc::new(BTreeMap::new()),
             brake: None,
+            module_values: Arc::default(),
+            access: Arc::default(),
             trouble: Trouble::default(),
             counters: Counters::default(),
             out: Effects::default(),
@@ -146,6 +148,8 @@ impl Scheduler {
                     self.deployments.insert(record.id, Arc::new(record));
                 }
                 Record::Brake(brake) => self.brake = Some(brake),
+                Record::ModuleValue(record) => self.keep(record),
+                Record::Access(record) => self.access = Arc::new(record),
                 Record::Audit(entry) => {
                     self.next_audit = self.next_audit.max(entry.sequence + 1);
                     audit.push(Arc::new(entry));

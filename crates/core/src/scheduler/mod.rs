@@ -12,6 +12,7 @@
 //! | `matching` | one cycle: waiting instances against offers |
 //! | `commands` | what operators ask |
 //! | `deployments` | rolling restarts and updates |
+//! | `keeping` | what is kept for modules and for who logs in |
 //! | `brake` | nothing is done automatically while too much fails |
 //! | `plan` | what a start would change |
 //! | `timers` | what is to be looked at later |
@@ -23,8 +24,9 @@ use std::{
 };
 
 use crate::{
-    AgentId, AuditEntry, Brake, Call, Counters, Deployment, DeploymentId, Effects, FrameworkRecord,
-    FrameworkView, IdGenerator, Input, Notice, Settings, StatusUpdate, TaskId, Timestamp, View,
+    AccessRecord, AgentId, AuditEntry, Brake, Call, Counters, Deployment, DeploymentId, Effects,
+    FrameworkRecord, FrameworkView, IdGenerator, Input, ModuleValues, Notice, Settings,
+    StatusUpdate, TaskId, Timestamp, View,
 };
 
 mod brake;
@@ -33,6 +35,7 @@ mod commands;
 mod connection;
 mod deployments;
 mod instances;
+mod keeping;
 mod load;
 mod matching;
 mod offers;
@@ -80,6 +83,8 @@ pub struct Scheduler {
     next_audit: u64,
     unknown_tasks: Arc<BTreeMap<TaskId, StatusUpdate>>,
     brake: Option<Brake>,
+    module_values: Arc<ModuleValues>,
+    access: Arc<AccessRecord>,
     trouble: Trouble,
     counters: Counters,
     out: Effects,
@@ -137,6 +142,8 @@ impl Scheduler {
             audit: self.audit.iter().cloned().collect(),
             unknown_tasks: self.unknown_tasks.clone(),
             brake: self.brake.clone(),
+            module_values: self.module_values.clone(),
+            access: self.access.clone(),
             counters: self.counters,
         }
     }

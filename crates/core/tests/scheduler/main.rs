@@ -12,6 +12,7 @@ mod brake;
 mod deployments;
 mod explain;
 mod instances;
+mod keeping;
 mod offers;
 mod placement;
 mod reconciliation;

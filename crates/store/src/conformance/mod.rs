@@ -84,7 +84,7 @@ pub async fn round_trip(home: &impl Home) {
         .values()
         .map(std::mem::discriminant)
         .collect::<std::collections::HashSet<_>>();
-    assert_eq!(kinds.len(), 8, "every kind of record is generated");
+    assert_eq!(kinds.len(), 10, "every kind of record is generated");
 
     let store = open(home).await;
     assert_loaded(&*store, &BTreeMap::new()).await;

@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gantry_core::{
-    Actor, AgentAddress, AgentId, Amount, AuditEntry, BackOff, Brake, CheckedPort, Constraint,
-    Container, Demand, Deployment, DeploymentId, DeploymentKind, DeploymentStatus, EndedTask,
-    EnvironmentValue, EnvironmentVariable, FrameworkId, FrameworkRecord, Goal, HealthCheck,
-    InstanceRecord, Network, OnFailure, Operator, Parameter, Pattern, Placement, PortMapping,
-    Probe, Record, RevisionRecord, Secret, Share, StopReason, TaskCommand, TaskId, TaskRecord,
-    TaskState, Template, Timestamp, UpdateOrder, UpdatePolicy, Uri, Uuid, Volume, WorkloadName,
-    WorkloadRecord,
+    AccessRecord, Actor, AgentAddress, AgentId, Amount, AuditEntry, BackOff, Brake, CheckedPort,
+    Constraint, Container, Demand, Deployment, DeploymentId, DeploymentKind, DeploymentStatus,
+    EndedTask, EnvironmentValue, EnvironmentVariable, FrameworkId, FrameworkRecord, Goal,
+    HealthCheck, InstanceRecord, ModuleValue, Network, OnFailure, Operator, Parameter, Pattern,
+    Placement, PortMapping, Probe, Record, RevisionRecord, Secret, Share, StopReason, TaskCommand,
+    TaskId, TaskRecord, TaskState, Template, Timestamp, UpdateOrder, UpdatePolicy, Uri, Uuid,
+    Volume, WorkloadName, WorkloadRecord,
 };
 use proptest::{collection::vec, option, prelude::*, sample::select};
 
@@ -50,6 +50,8 @@ pub fn record() -> impl Strategy<Value = Record> {
         deployment().prop_map(Record::Deployment),
         audit().prop_map(Record::Audit),
         brake().prop_map(Record::Brake),
+        module_value().prop_map(Record::ModuleValue),
+        access().prop_map(Record::Access),
     ]
 }
 
@@ -213,6 +215,22 @@ fn brake() -> impl Strategy<Value = Brake> {
         since,
         troubled,
         of,
+    })
+}
+
+fn module_value() -> impl Strategy<Value = ModuleValue> {
+    (text(), text(), text()).prop_map(|(module, key, value)| ModuleValue {
+        module: module.into(),
+        key: key.into(),
+        value: value.into(),
+    })
+}
+
+fn access() -> impl Strategy<Value = AccessRecord> {
+    let users = proptest::collection::btree_map(text(), time(), 0..4);
+    (time(), users).prop_map(|(all_sessions_end_before, users)| AccessRecord {
+        all_sessions_end_before,
+        users,
     })
 }
 

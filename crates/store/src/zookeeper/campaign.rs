@@ -59,8 +59,9 @@ async fn attempt(shared: &Arc<Shared>, client: &Client) -> Result<Term, StoreErr
 
     let candidate = Candidate::enter(shared, client).await?;
     candidate.wait(shared).await?;
-    if look(client, shared).await? == Found::Nothing {
-        found(shared, client, &candidate.lock).await?;
+    match look(client, shared).await? {
+        Found::Nothing => found(shared, client, &candidate.lock).await?,
+        Found::Store(_) => complete(shared, client, &candidate.lock).await?,
     }
     let (epoch, version) = bump(shared, client, &candidate.lock).await?;
     let fence = Fence {
@@ -319,6 +320,26 @@ async fn found(shared: &Shared, client: &Client, lock: &str) -> Result<(), Store
         }
     }
     Ok(())
+}
+
+/// Makes the directories that a store of an earlier version of Gantry does not have yet.
+async fn complete(shared: &Shared, client: &Client, lock: &str) -> Result<(), StoreError> {
+    let layout = &shared.layout;
+    let names = children(client, shared, layout.gantry()).await?;
+    let missing = layout.missing(&names.unwrap_or_default());
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let wrong = |error: Error| failed("make the directories of a later version", &error);
+    let make = layout.lasting();
+    let mut multi = client.new_multi_writer();
+    multi.add_check_version(lock, -1).map_err(wrong)?;
+    for directory in &missing {
+        multi.add_create(directory, b"", &make).map_err(wrong)?;
+    }
+    // Should the answer be lost, the next attempt sees what was made.
+    let made = shared.call(multi.commit()).await;
+    made.map(drop).map_err(|error| wrong(error.into()))
 }
 
 /// Begins a new epoch: from then on no transaction of an earlier one is made. Returns its number and

@@ -6,17 +6,23 @@ use crate::codec;
 
 /// The kinds of records that are sharded, and the number of shards of each. Part of the layout: a
 /// change needs a new version of it.
-const KINDS: [(&str, u32); 6] = [
+const KINDS: [(&str, u32); 7] = [
     ("audit", 1),
     ("deployments", 16),
     ("instances", 256),
+    ("modules", 16),
     ("revisions", 64),
     ("tasks", 256),
     ("workloads", 16),
 ];
 
+/// Kinds that came after the first version of the layout: their directories are made at the start of
+/// a term when they are not there. A version of Gantry that does not know them reports each as a record
+/// that it leaves out and leaves alone.
+const ADDED: [&str; 1] = ["modules"];
+
 /// The paths of records that are not sharded.
-pub(super) const SINGLE: [&str; 2] = ["brake", "framework"];
+pub(super) const SINGLE: [&str; 3] = ["access", "brake", "framework"];
 
 /// The nodes below `gantry` that hold no records.
 pub(super) const OWN: [&str; 4] = [codec::LAYOUT_PATH, "epoch", "leader", "transactions"];
@@ -84,12 +90,25 @@ impl Layout {
 
     /// The directories of records, each before what lies below it.
     pub(super) fn directories(&self) -> Vec<String> {
-        let mut directories = Vec::new();
-        for (kind, shards) in KINDS {
-            directories.push(self.own(kind));
-            directories.extend((0..shards).map(|shard| self.shard(kind, shard)));
-        }
-        directories
+        KINDS
+            .into_iter()
+            .flat_map(|kind| self.directories_of(kind))
+            .collect()
+    }
+
+    /// The directories of those kinds that may be missing, and are not among `names` of children of
+    /// `gantry`. All of a kind are made at once.
+    pub(super) fn missing(&self, names: &[String]) -> Vec<String> {
+        KINDS
+            .into_iter()
+            .filter(|(kind, _)| may_be_missing(kind) && !names.iter().any(|name| name == kind))
+            .flat_map(|kind| self.directories_of(kind))
+            .collect()
+    }
+
+    fn directories_of(&self, (kind, shards): (&str, u32)) -> Vec<String> {
+        let shards = (0..shards).map(|shard| self.shard(kind, shard));
+        std::iter::once(self.own(kind)).chain(shards).collect()
     }
 
     /// All shards.
@@ -164,6 +183,11 @@ impl Shard {
         &self.node
     }
 
+    /// Whether it is there, going by the names of the children of `gantry`, or has to be.
+    pub(super) fn is_expected(&self, names: &[String]) -> bool {
+        !may_be_missing(self.kind) || names.iter().any(|name| name == self.kind)
+    }
+
     /// The record's path of a child, if that belongs here.
     pub(super) fn path(&self, child: &str) -> Result<String, String> {
         let path = format!("{}/{}", self.kind, child.replace(':', "/"));
@@ -177,6 +201,10 @@ impl Shard {
             Err(path)
         }
     }
+}
+
+fn may_be_missing(kind: &str) -> bool {
+    ADDED.contains(&kind)
 }
 
 fn shard_of(path: &str, shards: u32) -> u32 {
@@ -204,12 +232,13 @@ mod tests {
             "/a/dcos-service-x/gantry/framework"
         );
         let shards: Vec<_> = layout.shards().collect();
-        assert_eq!(shards.len(), 609);
+        assert_eq!(shards.len(), 625);
         for path in [
             "tasks/fw.web-1.x",
             "instances/web/1",
             "revisions/a%2Fb/77",
             "audit/499",
+            "modules/leader/state%2Fweb",
         ] {
             let node = layout.node(path);
             let (directory, name) = node.rsplit_once('/').expect("a path");

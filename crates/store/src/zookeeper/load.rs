@@ -168,15 +168,14 @@ impl Reading<'_> {
     async fn records(&mut self, version: u32) -> Result<codec::Loading, StoreError> {
         let layout = &self.shared.layout;
         let mut loading = codec::Loading::new(layout.root(), version);
-        for name in children(self.client, self.shared, layout.gantry())
-            .await?
-            .unwrap_or_default()
-        {
-            if layout::OWN.contains(&name.as_str()) || Layout::is_kind(&name) {
+        let names = children(self.client, self.shared, layout.gantry()).await?;
+        let names = names.unwrap_or_default();
+        for name in &names {
+            if layout::OWN.contains(&name.as_str()) || Layout::is_kind(name) {
                 continue;
             }
             if !layout::SINGLE.contains(&name.as_str()) {
-                self.stranger(&name, &mut loading).await?;
+                self.stranger(name, &mut loading).await?;
             }
         }
         let single: Vec<_> = layout::SINGLE
@@ -186,7 +185,10 @@ impl Reading<'_> {
         self.read(single, |path, bytes, _| loading.entry(&path, &bytes))
             .await?;
 
-        let shards: Vec<Shard> = layout.shards().collect();
+        let shards: Vec<Shard> = layout
+            .shards()
+            .filter(|shard| shard.is_expected(&names))
+            .collect();
         let lists = self.lists(&shards).await?;
         let mut wanted = Vec::new();
         for (shard, mut names) in shards.iter().zip(lists) {

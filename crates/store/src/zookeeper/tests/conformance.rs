@@ -71,6 +71,53 @@ async fn what_is_there_without_a_layout_is_never_taken_for_nothing() {
     assert!(place.process().read().await.is_err_and(corrupt));
 }
 
+/// Versions of Gantry before modules made no directories for what these keep.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_without_the_directories_of_a_later_version_gets_them() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    let place = Place::new(ensemble.hosts());
+    let store = place.open().await.expect("a store");
+    store
+        .commit(vec![Write::Put(task("web", 1))])
+        .await
+        .expect("a commit");
+    drop(store);
+    let client = place.client().await;
+    let modules = place.layout().own("modules");
+    for shard in client.list_children(&modules).await.expect("shards") {
+        let shard = format!("{modules}/{shard}");
+        client.delete(&shard, None).await.expect("it was there");
+    }
+    client.delete(&modules, None).await.expect("it was there");
+
+    // Whoever only looks misses nothing, and makes nothing.
+    let seen = place.process().read().await.expect("a load");
+    assert_eq!(
+        (seen.records, seen.rejected),
+        (vec![task("web", 1)], vec![])
+    );
+    assert_eq!(client.check_stat(&modules).await, Ok(None));
+
+    let kept = gantry_core::Record::ModuleValue(gantry_core::ModuleValue {
+        module: "leader".into(),
+        key: "a/b".into(),
+        value: "1".into(),
+    });
+    let store = place.open().await.expect("a store");
+    store
+        .commit(vec![Write::Put(kept.clone())])
+        .await
+        .expect("a commit");
+    drop(store);
+    let store = place.open().await.expect("a store");
+    assert_eq!(
+        super::support::records(&*store).await,
+        [kept, task("web", 1)]
+    );
+}
+
 /// For `uninstall`.
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_removed_by_the_only_process_there_is() {
