@@ -55,7 +55,7 @@ pub(crate) fn test(only: &[String]) -> Result<()> {
             .arg(format!("--test-concurrency={AT_ONCE}"))
             .args(files)
             .env("GANTRY_PROGRAM", &program)
-            .env("GANTRY_CHROMIUM", system::CHROMIUM)
+            .env("GANTRY_CHROMIUM", system::chromium()?)
             .env("GANTRY_TEST_PACKAGES", &packages)
             .env("GANTRY_SCREENSHOTS", screenshots)
             .current_dir(commands::project()),

@@ -9,8 +9,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::commands;
 
-/// The browser that the dashboard is tested in.
-pub(crate) const CHROMIUM: &str = "/usr/bin/chromium";
+const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Debian packages and the file by which each is recognised.
 const PACKAGES: [(&str, &str); 6] = [
@@ -26,7 +25,7 @@ const PACKAGES: [(&str, &str); 6] = [
 pub(crate) fn install_packages() -> Result<()> {
     let missing: Vec<&str> = PACKAGES
         .iter()
-        .filter(|(_, file)| !is_there(file))
+        .filter(|(_, file)| found(file).is_none())
         .map(|(name, _)| *name)
         .collect();
     if missing.is_empty() {
@@ -52,21 +51,29 @@ pub(crate) fn install_packages() -> Result<()> {
     install.extend(&missing);
     as_root(&install)?;
     for (name, file) in PACKAGES {
-        if !is_there(file) {
+        if found(file).is_none() {
             bail!("package {name} is installed but {file} is not there");
         }
     }
     Ok(())
 }
 
-/// Whether there is this file, or a program of its name from elsewhere than Debian.
-fn is_there(file: &str) -> bool {
-    let on_path = |name| {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        std::env::split_paths(&path).any(|directory| directory.join(name).is_file())
-    };
+/// This file, or a program of its name from elsewhere than Debian.
+fn found(file: &str) -> Option<PathBuf> {
     let file = Path::new(file);
-    file.exists() || file.starts_with("/usr/bin") && file.file_name().is_some_and(on_path)
+    if file.exists() {
+        return Some(file.to_owned());
+    }
+    let name = file.strip_prefix("/usr/bin").ok()?;
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .map(|directory| directory.join(name))
+        .find(|program| program.is_file())
+}
+
+/// The browser that the dashboard is tested in.
+pub(crate) fn chromium() -> Result<PathBuf> {
+    found(CHROMIUM).context("there is no chromium")
 }
 
 /// What the packages of the browser tests need; Debian 12 has 18.

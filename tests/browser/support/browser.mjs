@@ -84,8 +84,18 @@ export async function shown(page) {
   await page.locator("#page h1").first().waitFor();
 }
 
+/** Does something with a window in which the whole page can be seen: nothing lies behind a bar that floats. */
+async function whole(page, look) {
+  const size = page.viewportSize();
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  await page.setViewportSize({ ...size, height: Math.max(size.height, height) });
+  const found = await look();
+  await page.setViewportSize(size);
+  return found;
+}
+
 export async function screenshot(page, name) {
-  await page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), fullPage: true, animations: "disabled" });
+  await whole(page, () => page.screenshot({ path: join(SCREENSHOTS, `${name}.png`), animations: "disabled" }));
 }
 
 /** What sticks out at the side. */
@@ -102,16 +112,11 @@ export async function tooWide(page) {
 /** What breaks those rules of WCAG 2.2 AA that a program can judge. */
 export async function barriers(page) {
   if (!(await page.evaluate(() => "axe" in window))) await page.evaluate(axe);
-  // What only lies behind a bar that floats above the page can be scrolled into sight.
-  const size = page.viewportSize();
-  const height = await page.evaluate(() => document.documentElement.scrollHeight);
-  await page.setViewportSize({ ...size, height: Math.max(size.height, height + 100) });
-  const found = await page.evaluate(async () => {
+  const judge = async () => {
     const runOnly = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"];
     const { violations } = await window.axe.run(document, { runOnly, resultTypes: ["violations"] });
     const why = (node) => [...node.any, ...node.all, ...node.none].map(({ message }) => message).join("; ");
     return violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 200)} (${why(node).slice(0, 200)})`));
-  });
-  await page.setViewportSize(size);
-  return found;
+  };
+  return whole(page, () => page.evaluate(judge));
 }

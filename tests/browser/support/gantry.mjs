@@ -91,6 +91,7 @@ export const WEB = {
 
 /** A cluster of this machine, and a Gantry on it that can be stopped and started again. */
 export class World {
+  /** `variables` may be a function of the world: its folder, port and master are known by then. */
   static async start(variables, { agents = 2 } = {}) {
     const world = new World();
     Object.assign(world, folder());
@@ -98,7 +99,7 @@ export class World {
       world.cluster = new Program(world.directory, "local", ["local", "--listen", "127.0.0.1:0", "--agents", String(agents)]);
       world.master = await world.cluster.said(/master at (\S+)\s/);
       world.port = await freePort();
-      await world.serve(variables);
+      await world.serve(typeof variables === "function" ? await variables(world) : variables);
     } catch (error) {
       await world.end();
       throw error;
