@@ -128,7 +128,7 @@ describe("a page that is open", () => {
   });
 
   test("works below the path of a proxy", async () => {
-    const proxy = await Proxy.start(world.base, "/service/web/");
+    const proxy = await Proxy.start(() => world.base, "/service/web/");
     try {
       await withPage(browser, proxy.base, {}, async (page, { go }) => {
         const outside = [];
