@@ -91,12 +91,13 @@ export const WEB = {
 
 /** A cluster of this machine, and a Gantry on it that can be stopped and started again. */
 export class World {
-  /** `variables` may be a function of the world: its folder, port and master are known by then. */
-  static async start(variables, { agents = 2 } = {}) {
+  /** `variables` may be a function of the world: its folder, port and master are known by then. A
+      `simulated` cluster makes its tasks up. */
+  static async start(variables, { agents = 2, simulated = false } = {}) {
     const world = new World();
     Object.assign(world, folder());
     try {
-      world.cluster = new Program(world.directory, "local", ["local", "--listen", "127.0.0.1:0", "--agents", String(agents)]);
+      world.cluster = new Program(world.directory, "local", ["local", "--listen", "127.0.0.1:0", "--agents", String(agents), ...(simulated ? ["--simulated"] : [])]);
       world.master = await world.cluster.said(/master at (\S+)\s/);
       world.port = await freePort();
       await world.serve(typeof variables === "function" ? await variables(world) : variables);
