@@ -1,0 +1,10 @@
+//! Modules from outside: what they can do, and that nothing they do hurts.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+mod abilities;
+mod limits;
+mod support;
