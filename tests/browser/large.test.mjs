@@ -10,8 +10,8 @@ import { until } from "./support/wait.mjs";
 const WORKLOADS = 20;
 const EACH = 500;
 
-/** Longest that the page may be deaf to a key, in milliseconds: on a busy machine without a GPU. */
-const DEAF_MAX = 400;
+/** Longest that the page may be deaf to a key, in milliseconds: mostly it is 50, but the machine has other things to do. */
+const DEAF_MAX = 1_000;
 
 describe("ten thousand tasks", () => {
   let world, browser;
