@@ -108,7 +108,7 @@ describe("actions", () => {
     const before = await world.tasks();
     await withPage(browser, world.base, {}, async (page, { go }) => {
       await go("#/workloads/web");
-      await page.getByRole("button", { name: "Rolling restart" }).click();
+      await page.locator("[data-action=rolling][data-workload=web]").click();
       await answer(page, { typed: "web", reason: "new certificates", button: "Restart all, one by one" });
       await toast(page, "has begun");
       const after = await until("other tasks", async () => {
@@ -118,7 +118,7 @@ describe("actions", () => {
       assert.equal(after["worker-1"].id, before["worker-1"].id);
       await go("#/activity");
       await page.getByText("new certificates").waitFor();
-      await until("the end of the deployment on the page", () => page.locator("article.workload").first().innerText().then((text) => /done/.test(text)));
+      await until("the end of the deployment on the page", () => page.locator("[data-deployment]").first().innerText().then((text) => /done/.test(text)));
     });
   });
 
@@ -126,7 +126,7 @@ describe("actions", () => {
     const before = await world.tasks();
     await withPage(browser, world.base, {}, async (page, { go }) => {
       await go("#/workloads/worker");
-      await page.getByRole("button", { name: "Kill all" }).click();
+      await page.locator("[data-action=kill][data-workload=worker]").click();
       await answer(page, { typed: "worker", button: "Kill them" });
       await toast(page, "being stopped");
       const after = await until("another worker", async () => {
@@ -141,7 +141,7 @@ describe("actions", () => {
     const before = await world.tasks();
     await withPage(browser, world.base, {}, async (page, { go }) => {
       await go("#/tasks");
-      await page.getByRole("button", { name: "Kill all" }).click();
+      await page.locator('[data-action=kill][data-workload=""]').click();
       await answer(page, { typed: "kill all", reason: "a bad day", button: "Kill them" });
       await toast(page, "4 tasks are being stopped");
       await until("other tasks everywhere", async () => {
