@@ -118,7 +118,7 @@ describe("actions", () => {
       assert.equal(after["worker-1"].id, before["worker-1"].id);
       await go("#/activity");
       await page.getByText("new certificates").waitFor();
-      await until("the end of the deployment on the page", () => page.locator("[data-deployment]").first().innerText().then((text) => /done/.test(text)));
+      await until("the end of the deployment on the page", () => page.locator("#page article.workload").first().innerText().then((text) => /done/.test(text)));
     });
   });
 

@@ -50,7 +50,7 @@ describe("deployments", () => {
   }
 
   const latest = async () => (await world.get("/api/v2/deployments")).items[0];
-  const card = (page) => page.locator("[data-deployment]").first();
+  const card = (page) => page.locator("#page article.workload").first();
   const press = async (page, button) => {
     await card(page).getByRole("button", { name: button, exact: true }).click();
     await answer(page, { button });
@@ -110,7 +110,7 @@ describe("deployments", () => {
     await withPage(browser, world.base, {}, async (page, { go }) => {
       await go();
       writeFileSync(flag, "");
-      const banner = page.locator("[data-banner=brake]");
+      const banner = page.locator("#problem .banner", { hasText: "The brake is on" });
       await banner.waitFor();
       rmSync(flag);
       await go("#/tasks");
