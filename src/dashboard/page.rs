@@ -28,8 +28,6 @@ const TEMPLATE_MAX: u64 = 1 << 20;
 struct PageModel<'a> {
     framework_name: &'a str,
     version: &'static str,
-    /// Whether anybody may change anything.
-    open_access: bool,
 }
 
 /// Makes the page and knows where its files are.
@@ -113,7 +111,6 @@ pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
     let model = PageModel {
         framework_name: &state.settings().framework_name,
         version: env!("CARGO_PKG_VERSION"),
-        open_access: true,
     };
     match state.pages().render(&model) {
         Ok(page) => HttpResponse::Ok()
@@ -136,7 +133,6 @@ mod tests {
     const MODEL: PageModel<'_> = PageModel {
         framework_name: "<b>my & fw</b>",
         version: "1.2.3",
-        open_access: true,
     };
 
     #[test]

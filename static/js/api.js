@@ -14,6 +14,29 @@ export class ApiError extends Error {
   }
 }
 
+/** Where the reader was when the session ended, for after the login. */
+const RETURN = "gantry-return";
+
+function toLogin() {
+  try {
+    sessionStorage.setItem(RETURN, location.hash);
+  } catch {
+    // Without storage the login leads to the overview.
+  }
+  location.assign("login");
+}
+
+/** The page that was open before the login, once. */
+export function comeBack() {
+  try {
+    const hash = sessionStorage.getItem(RETURN);
+    sessionStorage.removeItem(RETURN);
+    if (hash && !location.hash) location.replace(hash);
+  } catch {
+    // See above.
+  }
+}
+
 async function call(method, path, body) {
   let response;
   try {
@@ -31,7 +54,11 @@ async function call(method, path, body) {
   const date = Date.parse(response.headers.get("date") ?? "");
   if (date) setClock(date);
   if (response.ok) return response;
+  if (response.status === 401) toLogin();
   const answer = await response.json().catch(() => null);
+  // A proxy between here and there answers for a Gantry that is away.
+  const away = [502, 504].includes(response.status) && !answer?.error;
+  if (away) throw new ApiError(0, { code: "unreachable", message: "Gantry cannot be reached" });
   throw new ApiError(response.status, answer?.error ?? { code: "unknown", message: `the answer is ${response.status} ${response.statusText}` });
 }
 
@@ -42,9 +69,22 @@ const query = (parameters) => {
 
 /** Reads from the full model. */
 export const get = async (path, parameters) => (await call("GET", `api/v2/${path}${query(parameters)}`)).json();
+/** Resources of the full model that are not served yet. */
+const TO_COME = /^(session|trends|modules|workloads\/[^/]+\/instances|tasks\/[^/]+\/(usage|output))\b/;
+export const served = (path) => !TO_COME.test(path);
+/** The same for what need not be there: null when it is not. */
+export const optional = (path, parameters) => (served(path) ? get(path, parameters).catch(orNull) : Promise.resolve(null));
 /** Changes something. */
 export const send = async (method, path, body) => (await call(method, `api/v2/${path}`, body)).json();
-/** Reads from outside the full model. */
-export const raw = (path, parameters) => call("GET", `${path}${query(parameters)}`);
+/** What a change would do; not served yet. */
+export const REHEARSES = false;
+export const rehearse = async (method, path, body) => (await call(method, `api/v2/${path}?dry_run=true`, body)).json();
+/** Asks outside the full model, or for what is not JSON. */
+export const raw = (path, parameters, method = "GET") => call(method, `${path}${query(parameters)}`);
+
+function orNull(error) {
+  if (error.status === 404 || error.status === 405) return null;
+  throw error;
+}
 
 export const part = encodeURIComponent;

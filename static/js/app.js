@@ -1,35 +1,84 @@
 // The frame: which page is shown, and when it is read again.
+//
+// What stays the same for programs that look at these pages:
+//   nav a[data-page]          the menu: overview scaling tasks activity agents configuration logs module/<name>/<page>
+//   #page[data-shown]         the page that is shown: one of these, or task workload instance agent deployment
+//   #live[data-state]         connecting live reconnecting polling stale paused; #live-text says it in words
+//   [data-action]             less more scale restart rolling kill framework-restart deployment (data-verb: pause
+//                             resume abort rollback, data-id) brake end-sessions copy help menu pause
+//   [data-task] [data-workload] [data-instance] [data-agent] [data-deployment]   rows, by their names and ids
+//   [data-filter]             search and choices that live in the address: q workload state health agent limit
+//   #confirm                  the question: #confirm-diff [data-change=creates|stops|replaces], #confirm-typed,
+//                             #confirm-reason, #confirm-cli, #confirm-curl, #confirm-go, #confirm-cancel
+//   #keyboard                 the list of keys; #session the session; #problem the banners (.banner[data-banner])
+//   .output[data-own]         a followed text: [data-output=follow|wrap|search|next|previous|end|earlier|download], pre.log
 
-import { listen } from "./actions.js";
-import { get } from "./api.js";
-import { h, update } from "./dom.js";
-import { duration } from "./format.js";
+import { listen, provide } from "./actions.js";
+import { comeBack, get } from "./api.js";
+import { h, settle, update } from "./dom.js";
+import { closeDrawer, menu, showFrame, startFrame } from "./frame.js";
+import { keyboard } from "./keyboard.js";
 import { Live } from "./live.js";
+import * as modules from "./modules.js";
 import { notices } from "./notices.js";
 import * as activity from "./pages/activity.js";
+import * as agent from "./pages/agent.js";
+import * as agents from "./pages/agents.js";
 import * as configuration from "./pages/configuration.js";
+import * as deployment from "./pages/deployment.js";
+import * as instance from "./pages/instance.js";
 import * as logs from "./pages/logs.js";
+import * as modulePage from "./pages/module.js";
 import * as overview from "./pages/overview.js";
+import * as scaling from "./pages/scaling.js";
 import * as task from "./pages/task.js";
 import * as tasks from "./pages/tasks.js";
 import * as workload from "./pages/workload.js";
+import * as session from "./session.js";
 import { theme } from "./theme.js";
 
 const shown = document.getElementById("page");
 const problem = document.getElementById("problem");
-const frameworkName = document.title.replace(/ · Gantry$/, "");
+const frameworkName = document.querySelector("meta[name=framework-name]").content;
+
+/** Who is logged in and which modules there are changes seldom; read again after so long. */
+const SELDOM = 30_000;
+
+const PAGES = {
+  "": [overview, "Overview", "overview"],
+  scaling: [scaling, "Scaling"],
+  tasks: [tasks, "Tasks"],
+  activity: [activity, "Activity"],
+  agents: [agents, "Agents"],
+  configuration: [configuration, "Configuration"],
+  logs: [logs, "Logs"],
+};
+
+/** Pages about one thing: `#/tasks/<id>`, with the entry of the menu that they belong to. */
+const ABOUT = {
+  tasks: [task, "task", "tasks"],
+  workloads: [workload, "workload", "overview"],
+  instances: [instance, "instance", "overview"],
+  agents: [agent, "agent", "agents"],
+  deployments: [deployment, "deployment", "activity"],
+  module: [modulePage, "module", null],
+};
 
 /** The page that the address names: `#/tasks?state=running`. */
 function route() {
   const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const [first, ...rest] = path.split("/");
+  const parts = path.split("/").map(decode);
+  const [first, name, more] = parts;
   const parameters = Object.fromEntries(new URLSearchParams(query));
-  const name = decode(rest.join("/"));
-  if (first === "tasks" && name) return { page: task, menu: "tasks", title: "Task", name, parameters };
-  if (first === "workloads" && name) return { page: workload, menu: "overview", title: name, name, parameters };
-  const pages = { tasks: [tasks, "Tasks"], activity: [activity, "Activity"], configuration: [configuration, "Configuration"], logs: [logs, "Logs"] };
-  const [page, title] = pages[first] ?? [overview, "Overview"];
-  return { page, menu: pages[first] ? first : "overview", title, parameters };
+  if (name && ABOUT[first]) {
+    const [page, key, entry] = ABOUT[first];
+    // A task's workload may have a slash in its name, and some write it as it is.
+    const whole = ["instances", "module"].includes(first) ? name : parts.slice(1).join("/");
+    return { page, key, menu: entry ?? `module/${encodeURIComponent(name)}/${encodeURIComponent(more ?? "")}`, title: first === "tasks" ? "Task" : whole, name: whole, more, parameters };
+  }
+  const [page, title] = PAGES[first] ?? PAGES[""];
+  const key = PAGES[first] && first ? first : "overview";
+  return { page, key, menu: key, title, parameters };
 }
 
 function decode(text) {
@@ -40,50 +89,67 @@ function decode(text) {
   }
 }
 
-let current = "";
+let current = null;
+let surroundings = 0;
+/** Of several refreshes at once only the youngest is shown. */
+let turn = 0;
+
+async function readSurroundings() {
+  if (Date.now() - surroundings < SELDOM) return;
+  surroundings = Date.now();
+  // Neither is needed to show the rest.
+  await Promise.all([session.read(), modules.read()]).catch(() => (surroundings = 0));
+}
 
 /** Reads what the page shows; false when the server could not be reached. */
 async function refresh() {
   const hash = location.hash;
-  const { page, menu, title, name, parameters } = route();
+  const mine = ++turn;
+  const { page, key, menu: entry, title, name, more, parameters } = route();
   document.title = `${title} · ${frameworkName} · Gantry`;
-  for (const link of document.querySelectorAll("nav a")) {
-    if (link.dataset.page === menu) link.setAttribute("aria-current", "page");
-    else link.removeAttribute("aria-current");
-  }
+  const arrives = current === null || current.split("?")[0] !== hash.split("?")[0];
+  showFrame(entry);
+  if (arrives && current !== null) shown.classList.add("leaving");
   let status = null;
   let content;
   try {
-    status = await get("overview");
+    [status] = await Promise.all([get("overview"), readSurroundings()]);
     live.follow(status.leadership.role === "leader");
-    content = await page.show({ name, parameters, status });
+    content = await page.show({ name, more, parameters, status });
   } catch (error) {
-    if (hash !== location.hash) return true;
+    if (!("status" in error)) throw error;
+    if (mine !== turn) return true;
     tellProblem(status, error.status ? null : error);
+    shown.classList.remove("leaving");
     // What was shown stays while the server is away; a page that was never read says why.
     if (error.status || current !== hash) {
-      update(shown, h("div", {}, failure(error)));
       current = hash;
+      shown.dataset.shown = key;
+      update(shown, h("div", {}, failure(error)));
     }
     return Boolean(error.status);
   }
-  if (hash !== location.hash) return true;
+  if (mine !== turn) return true;
   tellProblem(status, null);
-  if (current.split("?")[0] !== hash.split("?")[0]) {
+  showFrame(entry);
+  shown.classList.remove("leaving");
+  shown.dataset.shown = key;
+  if (arrives) {
     // Another page: nothing of the last one is worth keeping.
     shown.replaceChildren();
     window.scrollTo(0, 0);
   }
   update(shown, h("div", {}, content));
-  page.after?.(shown);
+  settle(shown);
   current = hash;
+  page.after?.();
   return true;
 }
 
 function failure(error) {
   return [
     h("div", { class: "head" }, h("h1", {}, error.status === 404 ? "Not here" : "Not available")),
-    h("p", { class: "empty" }, error.message, error.remedy ? h("span", { class: "sub" }, ` (${error.remedy})`) : null),
+    h("div", { class: "empty", role: "alert" }, h("p", {}, h("strong", {}, error.message)), error.remedy ? h("p", {}, error.remedy) : null, h("p", {}, h("a", { href: "#/" }, "To the overview"))),
   ];
 }
 
@@ -91,27 +157,17 @@ function tellProblem(status, error) {
   update(problem, h("div", {}, notices(status, error)));
 }
 
-const LIVE_WORDS = { live: "live", connecting: "connecting", reconnecting: "reconnecting", polling: "every 5 s" };
-
-function showLive(state, silent) {
-  const element = document.getElementById("live");
-  element.dataset.state = state;
-  const word = LIVE_WORDS[state] ?? `stale since ${duration(silent)}`;
-  const text = document.getElementById("live-text");
-  if (text.textContent !== word) text.textContent = word;
-}
-
+startFrame();
 theme(document.getElementById("theme"), document.getElementById("theme-text"));
-const live = new Live(refresh, showLive);
+comeBack();
+const live = new Live(refresh);
+const pause = () => live.pause();
+provide({ menu, pause });
 listen(() => live.soon());
-addEventListener("hashchange", () => refresh());
-document.addEventListener("refresh", () => refresh());
-document.addEventListener("keydown", (event) => {
-  const typing = /^(INPUT|SELECT|TEXTAREA)$/.test(event.target.nodeName);
-  if (event.key === "/" && !typing && !document.querySelector("dialog[open]")) {
-    const search = document.querySelector("input[type=search]");
-    if (search) event.preventDefault();
-    search?.focus();
-  }
+keyboard(pause);
+addEventListener("hashchange", () => {
+  closeDrawer();
+  refresh();
 });
+document.addEventListener("refresh", () => refresh());
 refresh();

@@ -4,35 +4,30 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An element: `h("td", { class: "number" }, "7")`. Absent children and false properties are left out. */
-export function h(tag, properties, ...children) {
-  const element = document.createElement(tag);
+export const h = (tag, properties, ...children) => fill(document.createElement(tag), properties, children);
+
+/** The same for a drawing. */
+export const s = (tag, properties, ...children) => fill(document.createElementNS(SVG, tag), properties, children);
+
+function fill(element, properties, children) {
   for (const [name, value] of Object.entries(properties ?? {})) {
     if (value === false || value === null || value === undefined) continue;
     element.setAttribute(name, value === true ? "" : String(value));
   }
-  append(element, children);
-  return element;
-}
-
-function append(element, children) {
   for (const child of children.flat(Infinity)) {
     if (child === null || child === undefined || child === false) continue;
     element.append(child instanceof Node ? child : String(child));
   }
+  return element;
 }
 
 /** A picture from `icons.svg`, for decoration only. */
-export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("class", "icon");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `static/icons.svg#${name}`);
-  svg.append(use);
-  return svg;
-}
+export const icon = (name) => s("svg", { class: "icon", "aria-hidden": "true" }, s("use", { href: `static/icons.svg#${name}` }));
 
-/** Makes `shown` have the children of `wanted`. Children with a `data-key` are matched by it. */
+/**
+ * Makes `shown` have the children of `wanted`. Children with a `data-key` are matched by it; what is
+ * inside of `data-own` belongs to whoever put it there and is left alone.
+ */
 export function update(shown, wanted) {
   const keyed = new Map();
   for (const child of shown.children) {
@@ -58,27 +53,44 @@ export function update(shown, wanted) {
   }
 }
 
+const owned = new Map();
+
+/** What stands for an element with `data-own` in a refresh; `settle` puts the element in its place. */
+export function own(element) {
+  owned.set(element.dataset.own, element);
+  return element.cloneNode(false);
+}
+
+export function settle(shown) {
+  for (const place of shown.querySelectorAll("[data-own]")) {
+    const element = owned.get(place.dataset.own);
+    if (element && element !== place) place.replaceWith(element);
+  }
+  for (const [name, element] of owned) if (!element.isConnected) owned.delete(name);
+}
+
 function alike(one, other) {
   return one.nodeType === other.nodeType && one.nodeName === other.nodeName;
 }
+
+/** What the reader decides, or what only script may set: not carried over by a refresh. */
+const KEPT = new Set(["open", "style"]);
 
 function patch(shown, wanted) {
   if (shown.nodeType === Node.TEXT_NODE) {
     if (shown.data !== wanted.data) shown.data = wanted.data;
     return;
   }
+  if (shown.hasAttribute("data-own") && shown.dataset.own === wanted.dataset?.own) return;
   // A choice that is being made is left alone.
   if (shown.nodeName === "SELECT" && shown === document.activeElement) return;
   for (const { name } of [...shown.attributes]) {
-    // Whether something is folded out is the reader's choice.
-    if (!wanted.hasAttribute(name) && !(name === "open" || name === "style")) shown.removeAttribute(name);
+    if (!wanted.hasAttribute(name) && !KEPT.has(name)) shown.removeAttribute(name);
   }
   for (const { name, value } of wanted.attributes) {
-    if (name === "open") continue;
-    if (shown.getAttribute(name) !== value) {
-      shown.setAttribute(name, value);
-      if (name === "value" && shown !== document.activeElement) shown.value = value;
-    }
+    if (KEPT.has(name) || shown.getAttribute(name) === value) continue;
+    shown.setAttribute(name, value);
+    if (name === "value" && shown !== document.activeElement) shown.value = value;
   }
   if (shown.nodeName === "OPTION") shown.selected = wanted.hasAttribute("selected");
   if (wanted.grow !== undefined) grow(shown, wanted.grow);

@@ -34,6 +34,15 @@ export function megabytes(value) {
   return [count(value), "MB"];
 }
 
+/** Bytes as `512 B`, `1.5 kB`, `20 MB` */
+export function bytes(value) {
+  if (value < 1024) return `${count(value)} B`;
+  return value < 1 << 20 ? `${count(Math.round(value / 102.4) / 10)} kB` : `${count(Math.round(value / 104857.6) / 10)} MB`;
+}
+
+/** A share of something as `12 %`; a share of nothing is none. */
+export const percent = (part, whole) => (whole > 0 ? `${Math.round((100 * part) / whole)} %` : "–");
+
 export const absolute = (millis) =>
   new Date(millis).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "medium" });
 

@@ -16,14 +16,17 @@ const CONDITIONS = {
 
 export const conditionText = (condition) => CONDITIONS[condition] ?? condition;
 
-export const condition = (name) =>
-  h("span", { class: "state", "data-state": name }, icon(name), conditionText(name));
+/** The condition in words; one that is scaled to nothing is as wanted, and says so. */
+export function condition(name, item) {
+  const text = name === "steady" && item?.wanted === 0 ? "scaled to 0" : conditionText(name);
+  return h("span", { class: "state", "data-state": name }, icon(name), text);
+}
 
 const TASK_STATES = {
   TASK_RUNNING: ["running", "steady"],
   TASK_STAGING: ["staging", "changing"],
   TASK_STARTING: ["starting", "changing"],
-  TASK_KILLING: ["killing", "changing"],
+  TASK_KILLING: ["killing", "killing"],
   TASK_UNREACHABLE: ["unreachable", "unreachable"],
   TASK_UNKNOWN: ["unknown", "unconfirmed"],
   TASK_FAILED: ["failed", "backing_off"],
@@ -32,7 +35,7 @@ const TASK_STATES = {
   TASK_DROPPED: ["dropped", "backing_off"],
   TASK_GONE: ["gone", "backing_off"],
   TASK_GONE_BY_OPERATOR: ["gone by operator", "backing_off"],
-  TASK_KILLED: ["killed", "steady"],
+  TASK_KILLED: ["killed", "killing"],
   TASK_FINISHED: ["finished", "steady"],
 };
 
@@ -48,6 +51,21 @@ export function health(healthy) {
   return healthy
     ? h("span", { class: "state", "data-state": "healthy" }, icon("steady"), "healthy")
     : h("span", { class: "state", "data-state": "unhealthy" }, icon("unhealthy"), "unhealthy");
+}
+
+const AGENT_STATES = { active: "steady", disconnected: "unreachable", deactivated: "killing", draining: "changing", drained: "killing" };
+const AGENT_COLOURS = { active: "running", disconnected: "unreachable", deactivated: "killing", draining: "waiting", drained: "killing" };
+
+/** What the master says of an agent; null when it says nothing. */
+export function agentState(name) {
+  if (!name) return h("span", { class: "sub" }, "not told");
+  return h("span", { class: "state", "data-state": AGENT_COLOURS[name] ?? "unknown" }, icon(AGENT_STATES[name] ?? "unconfirmed"), name);
+}
+
+/** Whether a task leads, as a module says. */
+export function leader(leads) {
+  if (leads === null || leads === undefined) return h("span", { class: "sub" }, "–");
+  return leads ? h("span", { class: "badge" }, "leader") : h("span", { class: "sub" }, "no");
 }
 
 /** What the instances of a workload are, each counted once. */
@@ -67,18 +85,20 @@ export function shares(counts) {
 /** Up to so many instances are drawn one by one. */
 const CELLS_MAX = 24;
 
-/** The beam: one cell an instance while they can be counted, shares of a bar when there are more. */
-export function beam(counts) {
+/** The beam: one cell an instance while they can be counted, shares of a bar when there are more, or
+    when asked for one. */
+export function beam(counts, asBar = false) {
   const parts = shares(counts);
   const total = parts.reduce((sum, [, amount]) => sum + amount, 0);
   const label = parts.map(([, amount, word]) => `${count(amount)} ${word}`).join(", ") || "no instances";
-  const asCells = total <= CELLS_MAX;
+  const asCells = !asBar && total <= CELLS_MAX;
   const segments = parts.flatMap(([state, amount, word]) =>
     asCells
       ? Array.from({ length: amount }, () => h("span", { class: "segment", "data-state": state, title: word }))
       : [grow(h("span", { class: "segment", "data-state": state, title: `${count(amount)} ${word}` }), { grow: amount })],
   );
-  return h("div", { class: asCells ? "beam cells" : "beam", role: "img", "aria-label": label }, segments);
+  const kind = asCells ? "beam cells" : "beam";
+  return h("div", { class: total ? kind : "beam none", role: "img", "aria-label": label, "data-key": kind }, segments);
 }
 
 export function legend(counts) {

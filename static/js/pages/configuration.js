@@ -1,15 +1,54 @@
-// The configuration as the API shows it: secrets are masked there already.
+// The configuration as the API shows it: secrets are masked there already. And the modules.
 
 import { raw } from "../api.js";
-import { h } from "../dom.js";
+import { provide } from "../actions.js";
+import { h, icon } from "../dom.js";
 import { plural } from "../format.js";
+import { all } from "../modules.js";
 
 export async function show() {
   const configuration = await (await raw("api/v1/framework/configuration")).json();
   return [
-    h("div", { class: "head" }, h("h1", {}, "Configuration"), h("a", { href: "api/v1/framework/configuration" }, "as JSON")),
+    h(
+      "div",
+      { class: "head" },
+      h("h1", {}, "Configuration"),
+      h(
+        "span",
+        { class: "bar-of-controls" },
+        h("button", { type: "button", class: "small", "data-action": "unfold" }, "Open all"),
+        h("button", { type: "button", class: "small", "data-action": "fold" }, "Close all"),
+        h("a", { href: "api/v1/framework/configuration" }, "as JSON"),
+      ),
+    ),
+    modules(),
     h("section", { class: "card tree", "aria-label": "Configuration" }, node(null, configuration, 0)),
   ];
+}
+
+function modules() {
+  const list = all();
+  if (!list.length) return null;
+  return h(
+    "section",
+    { class: "card", "aria-label": "Modules" },
+    h("h2", {}, "Modules"),
+    h(
+      "table",
+      { class: "stacks" },
+      h("thead", {}, h("tr", {}, ["Module", "State", "Hooks", "Adds"].map((text) => h("th", { scope: "col" }, text)))),
+      h("tbody", {}, list.map(({ name, state, error, hooks, menus, columns }) =>
+        h(
+          "tr",
+          { "data-key": name, "data-module": name },
+          h("td", {}, h("strong", {}, name)),
+          h("td", { class: "aside" }, h("span", { class: "state", "data-state": state === "running" ? "running" : "failed" }, icon(state === "running" ? "steady" : "backing_off"), state), error ? h("span", { class: "id" }, error) : null),
+          h("td", {}, (hooks ?? []).join(", ")),
+          h("td", { class: "aside" }, [menus?.length && plural(menus.length, "page"), columns?.length && plural(columns.length, "column")].filter(Boolean).join(", ")),
+        ),
+      )),
+    ),
+  );
 }
 
 function node(key, value, depth) {
@@ -27,3 +66,10 @@ function node(key, value, depth) {
     entries.map(([name, inner]) => node(name, inner, depth + 1)),
   );
 }
+
+/** Everything, or only the first level. */
+function fold(open) {
+  for (const details of document.querySelectorAll(".tree details details")) details.open = open;
+  return false;
+}
+provide({ unfold: () => fold(true), fold: () => fold(false) });

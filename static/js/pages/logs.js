@@ -2,47 +2,26 @@
 
 import { raw } from "../api.js";
 import { h } from "../dom.js";
+import { viewer } from "../output.js";
 import { choice } from "../widgets.js";
 
 const LINES = "500";
-
-let follow = true;
-let wrap = false;
+/** Most that is read at once, in bytes. */
+const BYTES = 1 << 20;
 
 export async function show({ parameters }) {
-  const lines = parameters.lines ?? LINES;
-  const text = await (await raw("api/v1/logs", { lines, bytes: 1 << 20 })).text();
+  const lines = /^\d{1,5}$/.test(parameters.lines ?? "") ? parameters.lines : LINES;
+  const source = {
+    label: "Log",
+    download: "api/v1/logs",
+    file: "gantry.log",
+    every: 3_000,
+    async read() {
+      return { text: await (await raw("api/v1/logs", { lines, bytes: BYTES })).text(), place: 0, fresh: true };
+    },
+  };
   return [
-    h(
-      "div",
-      { class: "head" },
-      h("h1", {}, "Logs"),
-      h(
-        "span",
-        { class: "bar-of-controls" },
-        choice("lines", lines, "How much", [["100", "100 lines"], [LINES, `${LINES} lines`], ["5000", "5,000 lines"]]),
-        h("label", {}, h("input", { type: "checkbox", "data-log": "follow", checked: follow }), " follow"),
-        h("label", {}, h("input", { type: "checkbox", "data-log": "wrap", checked: wrap }), " wrap"),
-        h("a", { href: "api/v1/logs", download: "gantry.log" }, "download"),
-      ),
-    ),
-    text ? h("pre", { class: wrap ? "log wrap" : "log", tabindex: 0, "aria-label": "Log" }, text) : h("p", { class: "empty" }, "Nothing has been logged yet."),
+    h("div", { class: "head" }, h("h1", {}, "Logs"), choice("lines", lines, "How much", [["100", "100 lines"], [LINES, `${LINES} lines`], ["5000", "5,000 lines"]])),
+    h("section", { "aria-label": "Log" }, viewer(`log ${lines}`, source)),
   ];
 }
-
-/** Keeps the end in sight while it is followed. */
-export function after(shown) {
-  const log = shown.querySelector(".log");
-  if (log && follow) log.scrollTop = log.scrollHeight;
-}
-
-document.addEventListener("change", ({ target }) => {
-  if (target.dataset?.log === "follow") follow = target.checked;
-  if (target.dataset?.log === "wrap") wrap = target.checked;
-  if (target.dataset?.log) document.dispatchEvent(new Event("refresh"));
-});
-
-// The log grows without events; it is read again while somebody looks.
-setInterval(() => {
-  if (location.hash.startsWith("#/logs") && follow && !document.hidden) document.dispatchEvent(new Event("refresh"));
-}, 3_000);

@@ -1,45 +1,57 @@
 // One workload: its instances, why they wait, what can be done.
 
-import { get, part } from "../api.js";
-import { grow, h } from "../dom.js";
+import { get, optional, part } from "../api.js";
+import { h } from "../dom.js";
 import { count, duration, megabytes, plural } from "../format.js";
-import { beam, condition, legend, taskState } from "../states.js";
-import { since, until } from "../times.js";
-import { choice, field, pager, scale } from "../widgets.js";
+import { sparkline } from "../sparkline.js";
+import { beam, condition, legend } from "../states.js";
+import { waiting } from "../waiting.js";
+import { button, choice, fact, field, pager, scale } from "../widgets.js";
+import { moving } from "./deployment.js";
+import { runs } from "./instance.js";
 import { table } from "./tasks.js";
 
 const PAGE = 50;
 
+/** Ended tasks that are shown, and instances that are looked at for them. */
+const ENDED_MAX = 20;
+const LOOKED_AT = 200;
+
 export async function show({ name, parameters }) {
   const { q, state, sort, offset } = parameters;
-  const [item, why, tasks] = await Promise.all([
+  const [item, why, tasks, instances, trends, deployments] = await Promise.all([
     get(`workloads/${part(name)}`),
     get(`workloads/${part(name)}/explain`),
     get("tasks", { workload: name, q, state, sort, offset, limit: PAGE }),
+    optional(`workloads/${part(name)}/instances`, { limit: LOOKED_AT }),
+    optional("trends", { minutes: 15 }),
+    get("deployments", { limit: 100 }),
   ]);
   const page = `workloads/${part(name)}`;
+  const moves = deployments.items.filter(({ workload, status }) => (workload === name || workload === null) && ["running", "paused", "rolling_back"].includes(status));
   return [
     h(
       "div",
       { class: "head" },
       h("h1", {}, name),
-      condition(item.condition),
+      condition(item.condition, item),
       h(
         "span",
         { class: "bar-of-controls" },
         scale(item),
-        h("button", { type: "button", "data-action": "rolling", "data-workload": name }, "Rolling restart"),
-        h("button", { type: "button", class: "danger", "data-action": "kill", "data-workload": name }, "Kill all"),
+        button({ action: "rolling", workload: name }, "Rolling restart"),
+        button({ action: "kill", level: "admin", class: "danger", workload: name }, "Kill all"),
       ),
     ),
     h(
       "section",
       { class: "card" },
-      h("h2", {}, `${count(item.counts.running)} of ${count(item.wanted)} running`),
+      h("div", { class: "head" }, h("h2", {}, `${count(item.counts.running)} of ${count(item.wanted)} running`), trends ? sparkline(trends.workloads[name], trends.step_ms) : null),
       beam(item.counts),
       legend(item.counts),
     ),
-    h("div", { class: "columns" }, waits(why) ? waiting(why) : null, facts(item)),
+    moves.length ? h("div", { class: "workloads" }, moves.map((move) => moving(move))) : null,
+    h("div", { class: "columns" }, waiting(why), facts(item)),
     h(
       "section",
       {},
@@ -50,74 +62,23 @@ export async function show({ name, parameters }) {
         field("search", "q", q, "Name, host, address or id"),
         choice("state", state, "State", [["", "every state"], ["trouble", "in trouble"], ["running", "running"], ["starting", "starting"], ["unhealthy", "unhealthy"]]),
       ),
-      tasks.items.length ? table(tasks.items, { page, parameters }) : h("p", { class: "empty" }, q || state ? "No live task matches." : "No task is live."),
+      tasks.items.length ? table(tasks.items, { page, parameters }) : h("p", { class: "empty" }, q || state ? "No live task matches." : item.wanted ? "No task is live." : "Scaled to 0: no task is wanted."),
       pager(tasks, page, parameters),
     ),
+    ended(name, instances),
   ];
 }
 
-const waits = (why) => why.sentences.length || why.instances.length;
-
-function waiting(why) {
-  return h(
-    "section",
-    { class: "card", "aria-label": "Why it waits" },
-    h("h2", {}, "Why"),
-    h("ul", { class: "sentences", "data-state": why.condition }, why.sentences.map((text) => h("li", {}, text))),
-    why.funnel && why.counts.waiting ? funnel(why.funnel) : null,
-    why.instances.length ? instances(why.instances) : null,
-  );
-}
-
-const STAGES = {
-  constraints: "satisfy the constraints",
-  colocation: "are on an allowed host",
-  resources: "have the resources",
-  ports: "have the ports",
-  limits: "may start one more task",
-};
-
-/** How many offers of the last cycle were left after each test. */
-function funnel({ at, offers, stages, nearest, launched }) {
-  let stopped = offers === 0;
-  const line = (label, left, extra) => {
-    const isEnd = !stopped && left === 0;
-    stopped ||= isEnd;
-    return [
-      h("span", { class: isEnd ? "stopped" : "" }, label),
-      h("div", { class: "track" }, grow(h("div", { class: isEnd ? "fill stop" : "fill" }), { width: offers ? (100 * left) / offers : 0 })),
-      h("span", { class: isEnd ? "left stopped" : "left" }, count(left), extra ? h("span", { class: "sub" }, ` −${count(extra)}`) : null),
-    ];
-  };
-  return [
-    h("h3", {}, "Offers of the last cycle, ", since(at, true)),
-    h("div", { class: "funnel", role: "group", "aria-label": "Offers left after each test" }, line("offers at hand", offers, 0), stages.map(({ name, left, ruled_out }) => line(STAGES[name] ?? name, left, ruled_out))),
-    h("p", { class: "sub" }, nearest ? ["Nearest miss: ", h("strong", {}, nearest.hostname), ` lacks ${nearest.lacks}. `] : null, launched ? `${plural(launched, "instance")} launched in that cycle.` : null),
-  ];
-}
-
-function instances(list) {
-  return [
-    h("h3", {}, plural(list.length, "waiting instance")),
-    h(
-      "table",
-      { class: "stacks" },
-      h("tbody", {}, list.map(({ name, waits_for, since: from, until: end, failures, last }) =>
-        h(
-          "tr",
-          { "data-key": name },
-          h("td", { class: "nowrap" }, name),
-          h("td", {}, waits_for === "back_off" ? ["next try ", until(end), h("span", { class: "id" }, plural(failures, "failure"))] : [waits_for === "brake" ? "for the release of the brake since " : "for an offer since ", since(from)]),
-          h("td", {}, last ? [taskState(last.state), " ", since(last.ended_at, true), h("span", { class: "id" }, last.message ?? last.reason ?? "")] : null),
-        ),
-      )),
-    ),
-  ];
+/** The last tasks that ended, over all instances. */
+function ended(name, instances) {
+  const all = (instances?.items ?? []).flatMap((item) => item.history.map((run) => ({ ...run, name: item.name, number: item.number })));
+  all.sort((one, other) => other.ended_at - one.ended_at);
+  if (!all.length) return null;
+  return h("section", {}, h("h2", { class: "section-head" }, "Ended tasks"), runs(all.slice(0, ENDED_MAX), name));
 }
 
 function facts(item) {
   const { demand, template, back_off } = item;
-  const fact = (label, value) => (value === null || value === undefined || value === "" ? null : [h("dt", {}, label), h("dd", {}, value)]);
   return h(
     "section",
     { class: "card", "aria-label": "Definition" },
