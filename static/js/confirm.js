@@ -56,7 +56,10 @@ export async function confirm({ title, text, action, phrase, danger, preview, re
   dialog.showModal();
   (phrase ? typed : reason).focus();
   return new Promise((resolve) => {
-    dialog.onclose = () => resolve(dialog.returnValue === "go" ? reason.value.trim() : null);
+    dialog.onclose = () => {
+      for (const id of ["confirm-cli", "confirm-curl"]) find(id).textContent = "";
+      resolve(dialog.returnValue === "go" ? reason.value.trim() : null);
+    };
   });
 }
 
