@@ -96,7 +96,7 @@ export function difference(plan) {
       "div",
       { class: `change ${kind}`, "data-change": key },
       h("p", {}, h("strong", {}, `${sign} ${plural(names.length, "instance")} ${word}`)),
-      h("ul", { class: "chips" }, names.slice(0, NAMES_MAX).map((name) => h("li", {}, `${sign} ${name}`)), rest > 0 ? h("li", { class: "more" }, `and ${count(rest)} more`) : null),
+      h("ul", { class: "chips", tabindex: 0, "aria-label": word }, names.slice(0, NAMES_MAX).map((name) => h("li", {}, `${sign} ${name}`)), rest > 0 ? h("li", { class: "more" }, `and ${count(rest)} more`) : null),
     );
   });
   return [

@@ -5,6 +5,7 @@ import { h } from "../dom.js";
 import { count } from "../format.js";
 import * as modules from "../modules.js";
 import { health, leader, taskState } from "../states.js";
+import { refusal } from "../session.js";
 import { since } from "../times.js";
 import { button, choice, copy, field, pager, sortHead } from "../widgets.js";
 
@@ -65,6 +66,7 @@ function deeds(workload, workloads) {
     "section",
     { class: "card deeds", "aria-label": workload ? `All tasks of ${workload}` : "All tasks" },
     h("h2", {}, workload ? `All tasks of ${workload}` : "All tasks"),
+    refusal("admin") ? h("p", { class: "sub" }, refusal("operate") ?? `Killing and restarting the framework: ${refusal("admin")}`) : null,
     h(
       "div",
       { class: "bar-of-controls" },
