@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 
 use std::sync::Arc;
 
+use gantry_mesos::v1;
+use gantry_mesos::v1::agent::call;
+use gantry_mesos::v1::agent::response::{ListFiles, ReadFile};
 use hyper::StatusCode;
 use serde_json::json;
 
@@ -36,6 +39,61 @@ pub(super) fn handle(site: &Arc<Site>, agent: AgentKey, request: &Request, what:
         "download" => download(&found),
         _ => not_found(),
     }
+}
+
+// === The same in the v1 API ===
+
+/// LIST_FILES: 404 without such a path. A file gives an empty list.
+pub(super) fn list(site: &Arc<Site>, agent: AgentKey, path: &str) -> Result<ListFiles, Reply> {
+    let found = locate(site, agent, path).ok_or_else(|| Reply::new(404, ""))?;
+    if !found.is_dir() {
+        return Ok(ListFiles::default());
+    }
+    let entries = fs::read_dir(&found).map_err(|e| Reply::new(500, e.to_string()))?;
+    let mut file_infos: Vec<_> = entries
+        .flatten()
+        .filter_map(|entry| {
+            let meta = entry.metadata().ok()?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            Some(v1::FileInfo {
+                path: format!("{}/{name}", path.trim_end_matches('/')),
+                nlink: i32::try_from(meta.nlink()).ok(),
+                size: Some(meta.size()),
+                mtime: Some(v1::TimeInfo {
+                    nanoseconds: meta.mtime().saturating_mul(1_000_000_000),
+                }),
+                mode: Some(meta.mode()),
+                uid: Some(meta.uid().to_string()),
+                gid: Some(meta.gid().to_string()),
+            })
+        })
+        .collect();
+    file_infos.sort_by(|a, b| a.path.cmp(&b.path));
+    Ok(ListFiles { file_infos })
+}
+
+/// READ_FILE: the size of the whole, and at most 64 KiB from an offset; nothing behind the end.
+pub(super) fn part(
+    site: &Arc<Site>,
+    agent: AgentKey,
+    call: &call::ReadFile,
+) -> Result<ReadFile, Reply> {
+    let found = locate(site, agent, &call.path).ok_or_else(|| Reply::new(404, ""))?;
+    if found.is_dir() {
+        return Err(Reply::bad("Cannot read a directory.\n"));
+    }
+    let read = || -> io::Result<ReadFile> {
+        let mut file = File::open(&found)?;
+        let size = file.metadata()?.len();
+        let mut data = Vec::new();
+        if call.offset < size {
+            file.seek(SeekFrom::Start(call.offset))?;
+            let length = call.length.unwrap_or(READ_MAX).min(READ_MAX);
+            file.take(length).read_to_end(&mut data)?;
+        }
+        Ok(ReadFile { size, data })
+    };
+    read().map_err(|e| Reply::new(500, format!("Failed to read the file: {e}.\n")))
 }
 
 /// The file that a real or virtual path means, if it is inside a run of an executor.
@@ -129,7 +187,7 @@ fn read(found: &Path, offset: Option<&str>, length: Option<&str>) -> Response {
         (Err(reply), _) | (_, Err(reply)) => return text(&reply),
     };
     if found.is_dir() {
-        return text(&Reply::bad("Cannot read from a directory.\n"));
+        return text(&Reply::bad("Cannot read a directory.\n"));
     }
     if offset.is_some_and(|o| o < -1) {
         return text(&Reply::bad("Negative offset provided.\n"));

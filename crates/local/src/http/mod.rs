@@ -1,6 +1,7 @@
 //! The HTTP side: which request goes where, and the checks that all of them share.
 
 mod auth;
+mod containers;
 mod executor;
 mod files;
 mod operator;
@@ -143,6 +144,15 @@ async fn handle(
     Ok(match listener {
         Listener::Agent(agent) => {
             let path = path.strip_prefix("/slave(1)").unwrap_or(path);
+            let realm = match path {
+                "/api/v1" => Some("mesos-agent-readwrite"),
+                _ => path.strip_prefix("/files/").map(|_| "mesos-agent-readonly"),
+            };
+            if let Some(realm) = realm
+                && auth::principal(&site.options, &request).is_err()
+            {
+                return Ok(auth::unauthorized(realm));
+            }
             match path {
                 "/api/v1/executor" => executor::handle(&site, agent, &request),
                 "/api/v1" => operator::agent(&site, agent, &request),

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use super::server::Response;
 use super::{
-    Request, Site, accepted, answer, json as json_answer, method_not_allowed, posted, streaming,
-    text,
+    Request, Site, accepted, answer, containers, files, json as json_answer, method_not_allowed,
+    posted, streaming, text,
 };
 use crate::state::{AgentKey, Reply, State, VERSION};
 use crate::wire::{Format, RecordStream};
@@ -107,6 +107,35 @@ fn agent_answer(site: &Arc<Site>, key: AgentKey, request: &Request) -> Result<Re
             Reply::bad("Failed to validate agent::Call: Expecting 'type' to be present")
         })?;
     let format = accepted(request)?;
+    let invalid = |missing: &str| {
+        let text = format!("Failed to validate agent::Call: Expecting '{missing}' to be present");
+        Reply::bad(text)
+    };
+    match kind {
+        agent::call::Type::ListFiles => {
+            let asked = call.list_files.ok_or_else(|| invalid("list_files"))?;
+            let answer = agent::Response {
+                r#type: Some(agent::response::Type::ListFiles.into()),
+                list_files: Some(files::list(site, key, &asked.path)?),
+                ..agent::Response::default()
+            };
+            return Ok(encoded(format, &answer));
+        }
+        agent::call::Type::ReadFile => {
+            let asked = call.read_file.ok_or_else(|| invalid("read_file"))?;
+            let answer = agent::Response {
+                r#type: Some(agent::response::Type::ReadFile.into()),
+                read_file: Some(files::part(site, key, &asked)?),
+                ..agent::Response::default()
+            };
+            return Ok(encoded(format, &answer));
+        }
+        agent::call::Type::GetContainers => {
+            let asked = call.get_containers.unwrap_or_default();
+            return Ok(encoded(format, &containers::answer(site, key, &asked)));
+        }
+        _ => {}
+    }
     let answer = site.hub.turn(|s| s.agent_query(key, kind)).ok_or_else(|| {
         Reply::new(
             501,

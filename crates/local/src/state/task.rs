@@ -254,7 +254,7 @@ impl State {
     }
 }
 
-fn container_id(value: String, parent: Option<String>) -> v1::ContainerId {
+pub(super) fn container_id(value: String, parent: Option<String>) -> v1::ContainerId {
     v1::ContainerId {
         value,
         parent: parent.map(|value| Box::new(container_id(value, None))),

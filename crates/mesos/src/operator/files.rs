@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use super::{OperatorClient, OperatorError, Sent, network};
 use crate::address::HostPort;
-use crate::v1::{ExecutorId, FrameworkId, TaskId};
+use crate::v1::{ExecutorId, FrameworkId, TaskId, agent};
 
 /// Largest answer to a read. An agent sends at most 64 KiB of a file at once, each
 /// byte of which may take six in JSON.
@@ -78,7 +78,51 @@ impl FileChunk {
     }
 }
 
+/// A part of a file, with the size of the whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FilePart {
+    /// Size of the file when it was read, in bytes.
+    pub size: u64,
+    /// The bytes. They may begin and end within a UTF-8 sequence.
+    pub data: Vec<u8>,
+}
+
 impl OperatorClient {
+    /// A part of a file from `offset` with the size of the whole (READ_FILE of the v1 API): at
+    /// most `length` bytes, and never more than the agent gives at once (64 KiB). Data of length
+    /// 0 means the end, for now; an `offset` behind the end is no error.
+    ///
+    /// # Errors
+    ///
+    /// [`OperatorError`]; `Status` 404 if there is no such file (any more), 400 if it is a
+    /// directory.
+    pub async fn read_file(
+        &self,
+        agent: &HostPort,
+        path: &str,
+        offset: u64,
+        length: u64,
+    ) -> Result<FilePart, OperatorError> {
+        let call = agent::Call {
+            r#type: Some(agent::call::Type::ReadFile.into()),
+            read_file: Some(agent::call::ReadFile {
+                path: path.to_owned(),
+                offset,
+                length: Some(length),
+            }),
+            ..Default::default()
+        };
+        let read = super::expect(agent, self.agent_call(agent, &call).await?.read_file)?;
+        if read.data.len() as u64 > length {
+            let reason = "it holds more of the file than was asked for".to_owned();
+            return Err(unreadable(agent, reason));
+        }
+        Ok(FilePart {
+            size: read.size,
+            data: read.data,
+        })
+    }
+
     /// The entries of a directory. A file gives an empty list.
     ///
     /// # Errors

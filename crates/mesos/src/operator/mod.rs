@@ -10,7 +10,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use thiserror::Error;
 
-pub use files::{Download, FileChunk, FileInfo, sandbox_path, task_sandbox_path};
+pub use files::{Download, FileChunk, FileInfo, FilePart, sandbox_path, task_sandbox_path};
 
 use crate::address::{HostPort, redirect_target};
 use crate::descriptor::MesosMessage;
@@ -188,6 +188,25 @@ impl OperatorClient {
             .master_call(master, &query(master::call::Type::GetState))
             .await?;
         expect(master, response.get_state)
+    }
+
+    /// The containers of an agent with what they use, without nested ones: one for each executor,
+    /// and so for each task that brings none.
+    ///
+    /// # Errors
+    ///
+    /// [`OperatorError`].
+    pub async fn get_containers(
+        &self,
+        agent: &HostPort,
+    ) -> Result<agent::response::GetContainers, OperatorError> {
+        let call = agent::Call {
+            r#type: Some(agent::call::Type::GetContainers.into()),
+            get_containers: Some(agent::call::GetContainers::default()),
+            ..Default::default()
+        };
+        let response = self.agent_call(agent, &call).await?;
+        expect(agent, response.get_containers)
     }
 
     async fn call<C: Message, R: MesosMessage>(
