@@ -3,6 +3,7 @@
 mod auth;
 pub mod backup;
 pub mod cli;
+mod cluster;
 pub mod config;
 pub mod dashboard;
 pub mod http;

@@ -144,6 +144,9 @@ impl Service {
         let state = AppState::new(handle.clone(), HttpSettings::from_config(config));
         let server = http::serve(listener, state.clone()).map_err(StartError::Serve)?;
         let stop = CancellationToken::new();
+        let trends = state.clone();
+        let keep = async move { trends.keep_trends().await };
+        tokio::spawn(stop.clone().run_until_cancelled_owned(keep));
         let service = Self {
             handle,
             candidate: tokio::spawn(candidate.run(term, stop.clone())),

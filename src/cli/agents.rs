@@ -33,6 +33,14 @@ struct Agent {
     workloads: BTreeMap<String, usize>,
     cpus: f64,
     mem: f64,
+    state: Option<String>,
+    free: Option<Free>,
+}
+
+#[derive(Deserialize)]
+struct Free {
+    cpus: f64,
+    mem: f64,
 }
 
 /// Asks and writes.
@@ -51,7 +59,19 @@ pub async fn run(options: &AgentsOptions, out: &mut dyn Write) -> anyhow::Result
         return Ok(output::json(out, &listed)?);
     }
     let agents: Vec<Agent> = listed.entries()?;
-    let mut table = Table::new(["HOST", "ADDRESS", "TASKS", "CPUS", "MEM", "WORKLOADS", "ID"]);
+    let mut table = Table::new([
+        "HOST",
+        "ADDRESS",
+        "TASKS",
+        "CPUS",
+        "MEM",
+        "WORKLOADS",
+        "ID",
+        "STATE",
+        "FREE CPUS",
+        "FREE MEM",
+    ]);
+    let amount = |free: Option<f64>| free.map_or_else(|| "-".to_owned(), |free| free.to_string());
     for agent in &agents {
         let workloads = agent.workloads.iter();
         let workloads: Vec<_> = workloads
@@ -65,6 +85,9 @@ pub async fn run(options: &AgentsOptions, out: &mut dyn Write) -> anyhow::Result
             agent.mem.to_string(),
             workloads.join(","),
             agent.id.clone(),
+            agent.state.clone().unwrap_or_else(|| "-".to_owned()),
+            amount(agent.free.as_ref().map(|free| free.cpus)),
+            amount(agent.free.as_ref().map(|free| free.mem)),
         ]);
     }
     table.write(out, colours())?;

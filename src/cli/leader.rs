@@ -116,6 +116,15 @@ struct Error {
     remedy: Option<String>,
 }
 
+/// A part of a file.
+pub(super) struct Part {
+    /// Where it begins, in bytes from the start of the file.
+    pub(super) offset: u64,
+    /// Size of the file.
+    pub(super) size: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
 /// A list, or the beginning of it.
 #[derive(Deserialize, Serialize)]
 pub(super) struct Listed {
@@ -206,6 +215,29 @@ impl Leader {
     /// GET, answered by at most `bytes_max`.
     pub(super) async fn get(&self, path: &str, bytes_max: usize) -> Result<Vec<u8>, AskError> {
         self.ask(self.client.get(self.to(path)), bytes_max).await
+    }
+
+    /// GET of a part of a file.
+    pub(super) async fn part(&self, path: &str) -> anyhow::Result<Part> {
+        let request = self.client.get(self.to(path)).timeout(ANSWER_WITHIN);
+        let answer = request.send().await.map_err(|error| self.silent(error))?;
+        let status = answer.status();
+        let number = |name: &str| {
+            let value = answer.headers().get(name)?.to_str().ok()?;
+            value.parse::<u64>().ok()
+        };
+        let place = number("x-gantry-offset").zip(number("x-gantry-size"));
+        let bytes = self.whole(answer, ANSWER_BYTES_MAX).await?;
+        if !status.is_success() {
+            return Err(self.refused(status, &bytes).into());
+        }
+        let base = self.base.clone();
+        let (offset, size) = place.ok_or(AskError::Strange { base, status })?;
+        Ok(Part {
+            offset,
+            size,
+            bytes,
+        })
     }
 
     /// POST with JSON, answered by at most `bytes_max`.

@@ -1,10 +1,13 @@
-//! `gantry logs`: Gantry's own log.
+//! `gantry logs`: what a task writes, or Gantry's own log.
 
 use std::{io::Write, time::Duration};
 
 use clap::Args;
 
-use super::leader::{Address, Leader};
+use super::{
+    leader::{Address, Leader},
+    task_output,
+};
 
 /// Longest answer: as much of its log as Gantry gives.
 const LOG_BYTES_MAX: usize = 2 << 20;
@@ -18,8 +21,15 @@ const REMEMBERED: usize = 16 << 10;
 /// Options of `gantry logs`.
 #[derive(Args, Debug)]
 pub struct LogsOptions {
+    /// A task by its id, or an instance (`web-3`), whose newest task is meant; Gantry itself when
+    /// not given
+    #[arg(value_name = "TASK")]
+    pub task: Option<String>,
+    /// Of a task: what it writes to standard error
+    #[arg(long, requires = "task")]
+    pub stderr: bool,
     /// So many lines from the end
-    #[arg(long, short = 'n', value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, short = 'n', visible_alias = "tail", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub lines: u32,
     /// Go on with what is written from now on
     #[arg(long, short)]
@@ -35,6 +45,11 @@ pub struct LogsOptions {
 /// There is no answer that could be used, or `out` cannot be written to.
 pub async fn run(options: &LogsOptions, out: &mut dyn Write) -> anyhow::Result<()> {
     let leader = options.address.leader()?;
+    if let Some(task) = &options.task {
+        let stream = if options.stderr { "stderr" } else { "stdout" };
+        let lines = usize::try_from(options.lines)?;
+        return task_output::run(&leader, task, stream, lines, options.follow, out).await;
+    }
     let text = tail(&leader, &format!("lines={}", options.lines)).await?;
     out.write_all(shown(&text).as_bytes())?;
     out.flush()?;
@@ -104,7 +119,7 @@ fn after<'a>(text: &'a str, last: &str) -> &'a str {
 }
 
 /// Without what a terminal would obey.
-fn shown(text: &str) -> String {
+pub(super) fn shown(text: &str) -> String {
     let shown = text.chars().map(|c| match c {
         '\n' | '\t' => c,
         c if c.is_control() => '\u{fffd}',

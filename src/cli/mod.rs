@@ -18,12 +18,14 @@ pub mod local;
 pub mod logs;
 pub mod output;
 pub mod plan;
+mod preview;
 pub mod restart;
 pub mod restore;
 pub mod sample_web;
 pub mod scale;
 pub mod serve;
 pub mod status;
+mod task_output;
 pub mod tasks;
 pub mod uninstall;
 
@@ -82,11 +84,11 @@ pub enum Command {
     Explain(explain::ExplainOptions),
     /// Rolling updates and restarts: list, status, pause, resume, abort, rollback
     Deploy(deploy::DeployOptions),
-    /// Gantry's own log
+    /// What a task writes, or Gantry's own log
     Logs(logs::LogsOptions),
     /// What happens, as it happens
     Events(events::EventsOptions),
-    /// The agents that run tasks of the framework
+    /// The agents, what runs there, and what is free
     Agents(agents::AgentsOptions),
     /// What operators did
     Audit(audit::AuditOptions),

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     leader::{Remote, segment},
     output::{self, Output, clean},
+    preview,
 };
 
 /// Options of `gantry restart`.
@@ -24,6 +25,9 @@ pub struct RestartOptions {
     /// All tasks of all workloads, one after the other
     #[arg(long)]
     pub all: bool,
+    /// Only say what would happen
+    #[arg(long)]
+    pub dry_run: bool,
     /// Why, for the audit
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
@@ -45,12 +49,17 @@ pub async fn run(options: &RestartOptions, out: &mut dyn Write) -> anyhow::Resul
         ),
         (None, None) => ("/api/v2/rolling-restarts".to_owned(), json!({})),
     };
+    let dry = if options.dry_run { "?dry_run=true" } else { "" };
+    let path = format!("{path}{dry}");
     let leader = options.remote.leader()?;
     let answer = leader
         .change(Method::POST, &path, body, options.reason.as_deref())
         .await?;
     if options.remote.output == Output::Json {
         return Ok(output::json(out, &answer)?);
+    }
+    if options.dry_run {
+        return preview::write(out, &answer);
     }
     if let Some(id) = &options.task {
         writeln!(out, "{}: restarting", clean(id))?;

@@ -9,6 +9,7 @@ use serde_json::json;
 use super::{
     leader::{Remote, segment},
     output::{self, Output, clean},
+    preview,
 };
 
 /// Options of `gantry scale`.
@@ -20,6 +21,9 @@ pub struct ScaleOptions {
     /// How many instances; this stays until the declared number changes
     #[arg(value_name = "N")]
     pub instances: u32,
+    /// Only say what would happen
+    #[arg(long)]
+    pub dry_run: bool,
     /// Why, for the audit
     #[arg(long, value_name = "TEXT")]
     pub reason: Option<String>,
@@ -33,7 +37,11 @@ pub struct ScaleOptions {
 /// # Errors
 /// Gantry refuses or does not answer, or `out` cannot be written to.
 pub async fn run(options: &ScaleOptions, out: &mut dyn Write) -> anyhow::Result<()> {
-    let path = format!("/api/v2/workloads/{}/scale", segment(&options.workload));
+    let dry = if options.dry_run { "?dry_run=true" } else { "" };
+    let path = format!(
+        "/api/v2/workloads/{}/scale{dry}",
+        segment(&options.workload)
+    );
     let body = json!({"instances": options.instances});
     let leader = options.remote.leader()?;
     let answer = leader
@@ -41,6 +49,9 @@ pub async fn run(options: &ScaleOptions, out: &mut dyn Write) -> anyhow::Result<
         .await?;
     if options.remote.output == Output::Json {
         return Ok(output::json(out, &answer)?);
+    }
+    if options.dry_run {
+        return preview::write(out, &answer);
     }
     let (from, to) = (&answer["from"], &answer["to"]);
     writeln!(out, "{}: {from} -> {to}", clean(&options.workload))?;

@@ -2,12 +2,14 @@
 
 use std::io::Write;
 
+use anyhow::{Context as _, bail};
 use clap::Args;
 use serde::Deserialize;
 
 use super::{
-    leader::{Remote, segment},
-    output::{self, Output, Table, ago, colours},
+    leader::{Leader, Remote, segment},
+    output::{self, Output, Table, ago, clean, colours},
+    task_output::instance as instance_parts,
 };
 
 /// Options of `gantry tasks`.
@@ -16,6 +18,9 @@ pub struct TasksOptions {
     /// Only those of this workload
     #[arg(value_name = "WORKLOAD")]
     pub workload: Option<String>,
+    /// One instance, `web-3`, with its last tasks
+    #[arg(long, value_name = "INSTANCE", conflicts_with_all = ["workload", "state", "query", "sort"])]
+    pub instance: Option<String>,
     /// Only those in this state: staging, starting, running, killing, unreachable, unknown,
     /// unhealthy or trouble
     #[arg(long, value_name = "STATE")]
@@ -53,6 +58,9 @@ struct Task {
 /// There is no answer that could be used, or `out` cannot be written to.
 pub async fn run(options: &TasksOptions, out: &mut dyn Write) -> anyhow::Result<()> {
     let leader = options.remote.leader()?;
+    if let Some(name) = &options.instance {
+        return instance(&leader, name, options.remote.output, out).await;
+    }
     let mut path = "/api/v2/tasks".to_owned();
     for (name, value) in [
         ("workload", &options.workload),
@@ -103,4 +111,82 @@ pub async fn run(options: &TasksOptions, out: &mut dyn Write) -> anyhow::Result<
         eprintln!("these are {} of {}: see --limit", tasks.len(), listed.total);
     }
     Ok(())
+}
+
+#[derive(Deserialize)]
+struct Instance {
+    waiting: Option<Waiting>,
+    failures: u32,
+    tasks: Vec<Task>,
+    history: Vec<Ended>,
+}
+
+#[derive(Deserialize)]
+struct Waiting {
+    #[serde(rename = "for")]
+    waits_for: String,
+    since: u64,
+}
+
+#[derive(Deserialize)]
+struct Ended {
+    id: String,
+    state: String,
+    reason: Option<String>,
+    message: Option<String>,
+    stopped: Option<String>,
+    hostname: String,
+    revision: u32,
+    ended_at: u64,
+}
+
+/// Writes the live tasks of an instance, then those it had.
+async fn instance(
+    leader: &Leader,
+    name: &str,
+    format: Output,
+    out: &mut dyn Write,
+) -> anyhow::Result<()> {
+    let Some((workload, number)) = instance_parts(name) else {
+        bail!("'{}' is no instance: write one such as web-3", clean(name));
+    };
+    let path = format!("/api/v2/workloads/{}/instances/{number}", segment(workload));
+    let answer = leader.json(&path).await?;
+    if format == Output::Json {
+        return Ok(output::json(out, &answer)?);
+    }
+    let instance = Instance::deserialize(&answer)
+        .context("the answer is not understood: is that Gantry of another version?")?;
+    if let Some(waiting) = &instance.waiting {
+        let (what, since) = (clean(&waiting.waits_for), ago(waiting.since));
+        writeln!(
+            out,
+            "waits for {what} since {since}, {} failures",
+            instance.failures
+        )?;
+    }
+    let mut table = Table::new(["STATE", "HOST", "REVISION", "SINCE", "WHY", "ID"]);
+    for task in &instance.tasks {
+        table.row([
+            task.state.clone(),
+            task.hostname.clone(),
+            task.revision.to_string(),
+            ago(task.changed_at),
+            "-".to_owned(),
+            task.id.clone(),
+        ]);
+    }
+    for ended in &instance.history {
+        let why = [&ended.stopped, &ended.message, &ended.reason];
+        let why = why.into_iter().flatten().next().cloned();
+        table.row([
+            ended.state.clone(),
+            ended.hostname.clone(),
+            ended.revision.to_string(),
+            ago(ended.ended_at),
+            why.unwrap_or_else(|| "-".to_owned()),
+            ended.id.clone(),
+        ]);
+    }
+    Ok(table.write(out, colours())?)
 }

@@ -9,7 +9,7 @@ use actix_web::{
 use gantry_core::Refusal;
 use serde::Serialize;
 
-use crate::runtime::CommandError;
+use crate::{cluster::ClusterError, runtime::CommandError};
 
 /// What went wrong, for programs. Never renamed once published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -22,6 +22,10 @@ pub(crate) enum Code {
     UnknownWorkload,
     UnknownTask,
     UnknownDeployment,
+    UnknownInstance,
+    UnknownAgent,
+    NoOutput,
+    NotRunning,
     MethodNotAllowed,
     NotScalable,
     TooManyInstances,
@@ -37,6 +41,8 @@ pub(crate) enum Code {
     Unavailable,
     OutcomeUnknown,
     TimedOut,
+    AgentUnreachable,
+    AgentRefused,
     Internal,
 }
 
@@ -48,13 +54,17 @@ impl Code {
             Self::NotFound
             | Self::UnknownWorkload
             | Self::UnknownTask
-            | Self::UnknownDeployment => StatusCode::NOT_FOUND,
+            | Self::UnknownDeployment
+            | Self::UnknownInstance
+            | Self::UnknownAgent
+            | Self::NoOutput => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotScalable
             | Self::AlreadyChanging
             | Self::DeploymentRunning
             | Self::DeploymentState
             | Self::NoWayBack
+            | Self::NotRunning
             | Self::BrakeNotOn => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyStreams
@@ -63,6 +73,7 @@ impl Code {
             | Self::Unavailable
             | Self::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
+            Self::AgentUnreachable | Self::AgentRefused => StatusCode::BAD_GATEWAY,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -178,6 +189,25 @@ impl From<Refusal> for ApiError {
             code,
             message: refusal.to_string(),
             remedy,
+        }
+    }
+}
+
+impl From<ClusterError> for ApiError {
+    fn from(error: ClusterError) -> Self {
+        let message = error.to_string();
+        match error {
+            ClusterError::Busy => Self::new(Code::Busy, message),
+            ClusterError::NoFile { agent } => Self::new(
+                Code::NoOutput,
+                format!(
+                    "agent {agent} has no such output of this task: it has not begun, or its \
+                     sandbox has been removed"
+                ),
+            ),
+            ClusterError::NoContainer { .. } => Self::new(Code::NotRunning, message),
+            ClusterError::Unreachable(_) => Self::new(Code::AgentUnreachable, message),
+            ClusterError::Refused(_) => Self::new(Code::AgentRefused, message),
         }
     }
 }

@@ -38,7 +38,7 @@ use actix_web::{
 use gantry_core::{Actor, Answer, Command, Timestamp};
 use tokio::sync::{Semaphore, watch};
 
-use crate::{auth::Caller, dashboard::Pages, runtime::Handle};
+use crate::{auth::Caller, cluster::Cluster, dashboard::Pages, runtime::Handle};
 
 pub use logs::{LOG_BYTES_MAX, LogTail};
 pub use server::serve;
@@ -58,6 +58,9 @@ struct Shared {
     handle: Handle,
     settings: HttpSettings,
     pages: Pages,
+    /// What only masters and agents know.
+    cluster: Cluster,
+    trends: v2::Trends,
     event_streams: Arc<Semaphore>,
     /// Places of changes that wait for a leader.
     held: Semaphore,
@@ -77,6 +80,8 @@ impl AppState {
         }
         let pages = Pages::new(settings.templates_dir.clone(), settings.static_dir.clone());
         Self(Arc::new(Shared {
+            cluster: Cluster::new(&settings.mesos),
+            trends: v2::Trends::default(),
             event_streams: Arc::new(Semaphore::new(settings.event_streams_max)),
             held: Semaphore::new(HELD_MAX),
             client: client.ok(),
@@ -110,6 +115,15 @@ impl AppState {
 
     fn is_leaving(&self) -> bool {
         self.0.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Remembers how the workloads are, every few seconds, for as long as it is awaited.
+    pub async fn keep_trends(&self) {
+        self.0.trends.keep(self.handle()).await;
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.0.cluster
     }
 
     fn handle(&self) -> &Handle {

@@ -64,6 +64,19 @@ impl Query {
         Ok(self.optional_number(name)?.unwrap_or(default))
     }
 
+    /// A switch: `true`, `1` or empty is on, `false`, `0` or absence is off.
+    pub(crate) fn flag(&self, name: &str) -> Result<bool, ApiError> {
+        match self.text(name)? {
+            Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            None => Ok(self.all(name).next().is_some()),
+            Some(_) => Err(ApiError::new(
+                Code::BadRequest,
+                format!("`{name}` must be `true` or `false`"),
+            )),
+        }
+    }
+
     /// The boilerplate's confirmation: `sure` contains `yes` in any case. When it is repeated,
     /// every one must.
     pub(crate) fn is_sure(&self) -> bool {

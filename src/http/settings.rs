@@ -2,10 +2,15 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
-use super::logs::LogTail;
-use crate::config::{Config, Store};
+use gantry_mesos::http::HttpOptions;
 
-/// What the HTTP faces and the dashboard need to know. Holds no secrets.
+use super::logs::LogTail;
+use crate::{
+    config::{Config, Store},
+    runtime,
+};
+
+/// What the HTTP faces and the dashboard need to know. Its `Debug` shows no secrets.
 #[derive(Clone, Debug)]
 pub struct HttpSettings {
     /// The framework's name as the operator wrote it.
@@ -18,6 +23,10 @@ pub struct HttpSettings {
     pub master_host: String,
     /// Port of the master as configured.
     pub master_port: u16,
+    /// How masters and agents are asked for agents and the output of tasks.
+    pub mesos: HttpOptions,
+    /// Most instances that a workload may be scaled to.
+    pub instances_max: u32,
     /// Where the log is written.
     pub log: LogTail,
     /// The level of the log, as a word.
@@ -60,6 +69,8 @@ impl HttpSettings {
             name_background: None,
             master_host: "leader.mesos".to_owned(),
             master_port: 5050,
+            mesos: HttpOptions::default(),
+            instances_max: gantry_core::Settings::new("").instances_max,
             log,
             log_level: "info".to_owned(),
             kill_unknown_tasks: false,
@@ -88,6 +99,8 @@ impl HttpSettings {
             name_background: config.framework.background.clone(),
             master_host: config.mesos.master_shown.url.clone(),
             master_port: config.mesos.master_shown.port,
+            mesos: runtime::client(&config.mesos).http,
+            instances_max: config.scheduler.instances_max,
             log_level: config.logging.level.name().to_owned(),
             kill_unknown_tasks: config.scheduler.kill_unknown.is_some(),
             use_zookeeper: matches!(config.store, Store::ZooKeeper(_)),

@@ -11,6 +11,7 @@ mod crash;
 mod dev;
 mod ha;
 mod maintenance;
+mod output;
 mod packaging;
 mod serve;
 mod support;

@@ -5,13 +5,13 @@
 //! scheduler then copies only the pieces (blocks of [`BLOCK`] instances) that it changes while a
 //! view of them is still held.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 
 use smallvec::SmallVec;
 
 use crate::{
-    AccessRecord, AuditEntry, BackOff, Brake, Deployment, EndedTask, FrameworkId, StatusUpdate,
-    Task, TaskId, Template, Timestamp, UpdatePolicy, WorkloadName,
+    AccessRecord, AuditEntry, BackOff, Brake, Deployment, EndedTask, FrameworkId, Operator,
+    StatusUpdate, Task, TaskId, Template, Timestamp, UpdatePolicy, WorkloadName,
 };
 
 /// Instances per block of an [`Instances`] table.
@@ -151,6 +151,53 @@ impl Workload {
         self.instances
             .iter()
             .flat_map(|instance| instance.tasks.iter().map(|task| (instance.number, task)))
+    }
+
+    /// The instances that go when `count` fewer are wanted, the first to go first: those without a
+    /// task that is to stay, then unhealthy ones, then the youngest.
+    pub fn first_to_go(&self, count: usize) -> Vec<u32> {
+        let mut wanted: Vec<_> = self
+            .instances
+            .iter()
+            .filter(|instance| instance.wanted)
+            .map(|instance| {
+                let staying = instance.tasks.iter().filter(|task| !task.goal.is_stop());
+                let class = match staying.map(|task| task.healthy).max() {
+                    None => 0,
+                    Some(Some(false)) => 1,
+                    Some(_) => 2,
+                };
+                let launched = instance.tasks.iter().map(|task| task.launched_at).max();
+                (class, Reverse(launched), Reverse(instance.number))
+            })
+            .collect();
+        wanted.sort_unstable();
+        wanted.truncate(count);
+        wanted
+            .into_iter()
+            .map(|(_, _, Reverse(number))| number)
+            .collect()
+    }
+
+    /// The instances that come when more are wanted, the first to come first: the lowest free
+    /// numbers.
+    pub fn first_to_come(&self) -> impl Iterator<Item = u32> {
+        (1..).filter(|number| {
+            let instance = self.instances.get(*number);
+            instance.is_none_or(|instance| !instance.wanted)
+        })
+    }
+
+    /// Whether a second task of an instance can never start beside the first, so that the first
+    /// must be stopped before its replacement is launched.
+    pub fn stops_first(&self) -> bool {
+        self.template().is_some_and(|template| {
+            !template.demand.fixed_ports.is_empty()
+                || template.placement.unique_hosts
+                || template.placement.constraints.iter().any(|constraint| {
+                    matches!(constraint.operator, Operator::Unique | Operator::MaxPer(_))
+                })
+        })
     }
 
     /// The id of a task of this workload.

@@ -298,3 +298,180 @@ async fn launches_are_validated_as_recorded() {
     assert!(compared > 130, "only {compared} launches were compared");
     world.cluster.shutdown().await;
 }
+
+/// What agents answer about files and containers, with the tasks of the recording.
+#[tokio::test]
+async fn agents_show_files_and_containers_as_recorded() {
+    let world = World::real(recorded_agents(), |_| ()).await;
+    let lines = recording("13-operator-api.jsonl");
+    let mut framework = Framework::subscribe(world.master(), framework_info()).await;
+    let launched = lines
+        .iter()
+        .find(|l| l["body"]["type"] == "ACCEPT")
+        .unwrap();
+    let operation = &launched["body"]["accept"]["operations"][0];
+    let mut tasks = operation["launch"]["task_infos"]
+        .as_array()
+        .unwrap()
+        .clone();
+    for task in &mut tasks {
+        task.as_object_mut().unwrap().remove("agent_id");
+    }
+    let offer = framework.launch(tasks).await;
+    let recorded_id = launched["body"]["framework_id"]["value"].as_str().unwrap();
+    let names = Names(vec![(recorded_id.to_owned(), framework.id.clone())]);
+    let address = &offer["url"]["address"];
+    let agent = format!("{}:{}", address["ip"].as_str().unwrap(), address["port"]);
+    let sandbox = |task: &str| format!("/frameworks/{}/executors/{task}/runs/latest", framework.id);
+    let zeros = format!("http://{agent}/files/browse?path={}", sandbox("run"));
+    support::eventually("the last file, and the end of the other task", async || {
+        let files = http()
+            .get(&zeros)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap();
+        let files: Value = serde_json::from_str(&files).unwrap_or_default();
+        let all = files.as_array().cloned().unwrap_or_default();
+        all.iter().any(|file| file["size"] == 100_000)
+    })
+    .await;
+
+    let (mut compared, mut bytes) = (0, 0);
+    for (i, line) in lines.iter().enumerate() {
+        let is_v1 = matches!(
+            line["body"]["type"].as_str(),
+            Some("LIST_FILES" | "READ_FILE")
+        );
+        let path = line["path"].as_str().unwrap_or_default();
+        let not_ours = ["/SANDBOX_ROOT", "/executors/pod/", "/files/debug", "jsonp="];
+        if line["dir"] != "request"
+            || !(is_v1 || path.starts_with("/files/"))
+            || not_ours.iter().any(|part| path.contains(part))
+        {
+            continue;
+        }
+        let head = lines[i..]
+            .iter()
+            .find(|l| l["conn"] == line["conn"] && l["dir"] == "response-head")
+            .unwrap();
+        let url = format!("http://{agent}{}", names.to_ours(path));
+        let request = if is_v1 {
+            http()
+                .post(url)
+                .header("Content-Type", "application/json")
+                .header("Accept", "application/json")
+                .body(names.to_ours(&line["body"].to_string()))
+        } else {
+            http().get(url)
+        };
+        let answer = request.send().await.unwrap();
+        compared += 1;
+        let about = format!("{path} {}", line["body"]);
+        assert_eq!(answer.status().as_u16(), head["status"], "{about}");
+        let body = answer.bytes().await.unwrap();
+        if let Some(raw) = head["body"]["base64"].as_str() {
+            let raw = base64::engine::general_purpose::STANDARD
+                .decode(raw)
+                .unwrap();
+            assert_eq!(*body, *raw, "{about}");
+            bytes += 1;
+            continue;
+        }
+        let text = names.to_theirs(&String::from_utf8(body.to_vec()).unwrap());
+        // What the executor of a real agent writes itself is not ours to imitate.
+        let beginning = |text: &str| text.split('\u{2026}').next().unwrap_or_default().to_owned();
+        match &head["body"] {
+            Value::Null => assert_eq!(text, "", "{about}"),
+            Value::String(expected) if path.contains("zeros.bin") => {
+                assert_eq!(format!("{} bytes", body.len()), *expected);
+            }
+            Value::String(expected) => {
+                assert!(text.starts_with(&beginning(expected)), "{about}: {text}")
+            }
+            expected => {
+                let ours: Value = serde_json::from_str(&text).unwrap();
+                compare(&ours, expected, &about, &beginning);
+            }
+        }
+    }
+    assert!(compared > 25 && bytes == 1, "{compared} {bytes}");
+
+    let question = json!({"type": "GET_CONTAINERS"});
+    let answer = http()
+        .post(format!("http://{agent}/api/v1"))
+        .header("Content-Type", "application/json")
+        .header("Accept", "application/json")
+        .body(question.to_string())
+        .send()
+        .await
+        .unwrap();
+    let ours: Value = serde_json::from_str(&answer.text().await.unwrap()).unwrap();
+    let recorded = lines
+        .iter()
+        .find(|l| l["body"]["type"] == "GET_CONTAINERS" && l["dir"] == "response-head");
+    let container = |all: &Value| {
+        let all = all["get_containers"]["containers"].as_array().unwrap();
+        all.iter()
+            .find(|one| one["executor_id"]["value"] == "run")
+            .unwrap()
+            .clone()
+    };
+    let (ours, recorded) = (container(&ours), container(&recorded.unwrap()["body"]));
+    let shape = |value: &Value| {
+        value
+            .as_object()
+            .unwrap()
+            .keys()
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(shape(&ours), shape(&recorded));
+    let statistics = "resource_statistics";
+    assert_eq!(shape(&ours[statistics]), shape(&recorded[statistics]));
+    for same in ["cpus_soft_limit", "mem_limit_bytes", "mem_soft_limit_bytes"] {
+        assert_eq!(
+            ours[statistics][same].as_f64(),
+            recorded[statistics][same].as_f64(),
+            "{same}"
+        );
+    }
+    assert_eq!(ours["executor_name"], recorded["executor_name"]);
+    world.cluster.shutdown().await;
+}
+
+/// Compares values of one shape; times, and the sizes of what executors write, may differ.
+fn compare(ours: &Value, expected: &Value, about: &str, beginning: &impl Fn(&str) -> String) {
+    match (ours, expected) {
+        (Value::Object(ours), Value::Object(theirs)) => {
+            assert_eq!(
+                ours.keys().collect::<Vec<_>>(),
+                theirs.keys().collect::<Vec<_>>(),
+                "{about}"
+            );
+            let path = theirs
+                .get("path")
+                .and_then(Value::as_str)
+                .unwrap_or_default();
+            for (key, value) in theirs {
+                let differs = ["mtime", "nlink"].contains(&key.as_str())
+                    || key == "size" && path.ends_with("/stderr");
+                if !differs {
+                    compare(&ours[key], value, about, beginning);
+                }
+            }
+        }
+        (Value::Array(ours), Value::Array(theirs)) => {
+            assert_eq!(ours.len(), theirs.len(), "{about}: {ours:?}");
+            for (one, other) in ours.iter().zip(theirs) {
+                compare(one, other, about, beginning);
+            }
+        }
+        (Value::String(ours), Value::String(theirs)) => {
+            assert!(ours.starts_with(&beginning(theirs)), "{about}: {ours}");
+        }
+        _ => assert_eq!(ours, expected, "{about}"),
+    }
+}

@@ -2,6 +2,7 @@
 
 mod compat;
 mod events;
+mod looking;
 mod role;
 mod security;
 mod v2;

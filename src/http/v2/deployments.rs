@@ -7,7 +7,7 @@ use gantry_core::{
 };
 use serde::Serialize;
 
-use super::{Page, Window};
+use super::{Page, Window, preview};
 use crate::http::{
     AppState,
     body::{self, OnlyReason, WorkloadBody},
@@ -112,6 +112,9 @@ pub(crate) async fn rolling_restart(
 ) -> Result<HttpResponse, ApiError> {
     let WorkloadBody { workload, reason } = body::json(&state, payload).await?;
     let workload = workload.map(WorkloadName::new);
+    if preview::is_asked(&Query::of(&request)?)? {
+        return Ok(preview::rolling_restart(&state, workload.as_ref())?.answer());
+    }
     let command = Command::RollingRestart { workload };
     let deployment = match state.command(&request, reason, command).await? {
         Answer::Deployment(id) => id.0,

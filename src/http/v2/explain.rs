@@ -1,9 +1,9 @@
 //! Why a workload is not what it should be: as numbers, and in words.
 
-use gantry_core::{
-    Counts, EndedTask, Funnel, Instance, Template, Timestamp, View, Waiting, Workload,
-};
+use gantry_core::{Counts, EndedTask, Funnel, Instance, Template, Timestamp, View, Workload};
 use serde::Serialize;
+
+use super::instances::WaitingJson;
 
 /// How a workload is, the worst first. The order is that of the dashboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -245,18 +245,18 @@ impl<'a> Explanation<'a> {
 
 impl<'a> WaitingInstance<'a> {
     fn new(framework: &str, workload: &'a Workload, instance: &'a Instance) -> Option<Self> {
-        let (waits_for, since, until) = match instance.waiting? {
-            Waiting::Offer { since } => ("offer", since, None),
-            Waiting::BackOff { since, until } => ("back_off", since, Some(until)),
-            Waiting::Brake { since } => ("brake", since, None),
-        };
+        let WaitingJson {
+            waits_for,
+            since,
+            until,
+        } = instance.waiting?.into();
         let last = instance.history.first();
         Some(Self {
             name: format!("{}-{}", workload.name, instance.number),
             number: instance.number,
             waits_for,
-            since: since.as_millis(),
-            until: until.map(Timestamp::as_millis),
+            since,
+            until,
             failures: instance.failures,
             last: last.map(|last| EndedJson::new(framework, workload, instance.number, last)),
         })

@@ -6,11 +6,15 @@
 pub(super) mod agents;
 pub(super) mod deployments;
 mod explain;
+pub(super) mod instances;
 pub(super) mod leader;
+pub(super) mod output;
 pub(super) mod overview;
+mod preview;
 pub(super) mod stored;
 pub(super) mod tasks;
 mod template;
+pub(super) mod trends;
 pub(super) mod workloads;
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, http::header, web};
@@ -23,6 +27,7 @@ use super::{
 };
 
 pub(super) use stored::DECLARATION_BYTES_MAX;
+pub(super) use trends::Trends;
 
 /// Entries of a page unless asked otherwise.
 const LIMIT_DEFAULT: usize = 100;

@@ -13,7 +13,7 @@ use super::{
     explain::{Condition, EndedJson},
     off_thread,
     overview::millis,
-    to_json,
+    preview, to_json,
 };
 use crate::http::{
     AppState,
@@ -23,7 +23,7 @@ use crate::http::{
 };
 
 #[derive(Serialize)]
-struct TaskJson<'a> {
+pub(super) struct TaskJson<'a> {
     id: String,
     /// The instance, `web-3`.
     name: String,
@@ -52,7 +52,7 @@ struct TaskJson<'a> {
 }
 
 impl<'a> TaskJson<'a> {
-    fn new(view: &View, framework: &str, found: Found<'a>) -> Self {
+    pub(super) fn new(view: &View, framework: &str, found: Found<'a>) -> Self {
         let Found {
             workload,
             number,
@@ -93,10 +93,10 @@ impl<'a> TaskJson<'a> {
 
 /// A live task with the instance it fills.
 #[derive(Clone, Copy)]
-struct Found<'a> {
-    workload: &'a Workload,
-    number: u32,
-    task: &'a Task,
+pub(super) struct Found<'a> {
+    pub(super) workload: &'a Workload,
+    pub(super) number: u32,
+    pub(super) task: &'a Task,
 }
 
 /// What is asked of a task to be listed.
@@ -412,7 +412,7 @@ impl<'a> From<&'a StatusUpdate> for UnknownJson<'a> {
     }
 }
 
-fn unknown_task(id: &TaskId) -> ApiError {
+pub(super) fn unknown_task(id: &TaskId) -> ApiError {
     gantry_core::Refusal::UnknownTask(id.clone()).into()
 }
 
@@ -494,18 +494,20 @@ pub(crate) async fn get(
 }
 
 /// A run that the view knows.
-struct Known<'a> {
-    workload: &'a Workload,
-    instance: &'a Instance,
-    run: Run<'a>,
+#[derive(Clone, Copy)]
+pub(super) struct Known<'a> {
+    pub(super) workload: &'a Workload,
+    pub(super) instance: &'a Instance,
+    pub(super) run: Run<'a>,
 }
 
-enum Run<'a> {
+#[derive(Clone, Copy)]
+pub(super) enum Run<'a> {
     Live(&'a Task),
     Ended(&'a EndedTask),
 }
 
-fn find<'a>(view: &'a View, framework: &str, id: &TaskId) -> Option<Known<'a>> {
+pub(super) fn find<'a>(view: &'a View, framework: &str, id: &TaskId) -> Option<Known<'a>> {
     let parts = id.parts(framework)?;
     let mut workloads = view.workloads.iter();
     let workload = workloads.find(|workload| &*workload.task_name == parts.workload)?;
@@ -543,9 +545,11 @@ pub(crate) async fn restart(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let OnlyReason { reason } = body::json_or_default(&state, payload).await?;
-    let command = Command::Restart {
-        task: TaskId::new(id.as_str()),
-    };
+    let task = TaskId::new(id.as_str());
+    if preview::is_asked(&Query::of(&request)?)? {
+        return Ok(preview::restart(&state, &task)?.answer());
+    }
+    let command = Command::Restart { task };
     state.command(&request, reason, command).await?;
     let status = "restarting";
     Ok(HttpResponse::Accepted().json(Restarting { task: &id, status }))

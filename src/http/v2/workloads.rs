@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::{
     Page, Window,
     explain::{Condition, CountsJson, Explanation, FunnelJson, sentences},
+    preview,
     template::TemplateJson,
 };
 use crate::http::{
@@ -132,7 +133,7 @@ pub(crate) async fn list(
     Ok(HttpResponse::Ok().json(Page::new(window, total, items)))
 }
 
-fn find<'a>(view: &'a View, name: &str) -> Result<&'a Workload, ApiError> {
+pub(super) fn find<'a>(view: &'a View, name: &str) -> Result<&'a Workload, ApiError> {
     let workload = view.workload(name).map(AsRef::as_ref);
     workload.ok_or_else(|| ApiError::unknown_workload(name))
 }
@@ -214,6 +215,9 @@ pub(crate) async fn scale(
     payload: web::Payload,
 ) -> Result<HttpResponse, ApiError> {
     let ScaleBody { instances, reason } = body::json(&state, payload).await?;
+    if preview::is_asked(&Query::of(&request)?)? {
+        return Ok(preview::scale(&state, &name, instances.0)?.answer());
+    }
     let command = Command::Scale {
         workload: WorkloadName::new(name.as_str()),
         instances: instances.0,
@@ -240,6 +244,9 @@ pub(crate) async fn kill(
 ) -> Result<HttpResponse, ApiError> {
     let WorkloadBody { workload, reason } = body::json(&state, payload).await?;
     let workload = workload.map(WorkloadName::new);
+    if preview::is_asked(&Query::of(&request)?)? {
+        return Ok(preview::kill(&state, workload.as_ref())?.answer());
+    }
     let answer = state
         .command(&request, reason, Command::KillAll { workload })
         .await?;

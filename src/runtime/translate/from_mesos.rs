@@ -39,7 +39,7 @@ pub(crate) fn offer(offer: v1::Offer) -> Result<Offer, Unusable> {
         ip: ip.unwrap_or_else(|| offer.hostname.clone()),
         port: port.filter(|port| *port != 0).unwrap_or(AGENT_PORT),
         hostname: offer.hostname,
-        attributes: offer.attributes.iter().filter_map(attribute).collect(),
+        attributes: agent_attributes(&offer.attributes),
     };
     let mut kinds = Kinds::default();
     let entries = offer
@@ -210,6 +210,11 @@ fn reservation(info: v1::resource::ReservationInfo) -> Option<Reservation> {
 }
 
 // === Attributes ===
+
+/// The attributes of an agent as text, in their order.
+pub(crate) fn agent_attributes(attributes: &[v1::Attribute]) -> Vec<(String, String)> {
+    attributes.iter().filter_map(attribute).collect()
+}
 
 /// An attribute as Mesos writes it in flags and on its pages (`src/common/values.cpp`).
 fn attribute(attribute: &v1::Attribute) -> Option<(String, String)> {

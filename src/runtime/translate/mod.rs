@@ -3,5 +3,5 @@
 mod from_mesos;
 mod to_mesos;
 
-pub(crate) use from_mesos::{Unusable, offer, status};
+pub(crate) use from_mesos::{Unusable, agent_attributes, offer, status};
 pub(crate) use to_mesos::call;

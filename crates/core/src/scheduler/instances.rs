@@ -1,6 +1,6 @@
 //! How many instances there should be, and what each of them needs next.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::sync::Arc;
 
 use super::{Scheduler, ServiceIndex, Timer, services::Service};
 use crate::{
@@ -35,7 +35,10 @@ impl Scheduler {
             self.add_instance(index);
         }
         if wanted > desired {
-            for number in self.victims(index, (wanted - desired) as usize) {
+            let surplus = (wanted - desired) as usize;
+            let service = self.service(index);
+            let going = service.map(|service| service.state.first_to_go(surplus));
+            for number in going.unwrap_or_default() {
                 self.retire_instance(index, number);
             }
         }
@@ -63,34 +66,6 @@ impl Scheduler {
             self.edit(index, number, |instance| instance.wanted = true);
         }
         self.settle(index, number);
-    }
-
-    fn victims(&self, index: ServiceIndex, count: usize) -> Vec<u32> {
-        let Some(service) = self.service(index) else {
-            return Vec::new();
-        };
-        let mut wanted: Vec<_> = service
-            .state
-            .instances
-            .iter()
-            .filter(|instance| instance.wanted)
-            .map(|instance| {
-                let staying = instance.tasks.iter().filter(|task| !task.goal.is_stop());
-                let class = match staying.map(|task| task.healthy).max() {
-                    None => 0,
-                    Some(Some(false)) => 1,
-                    Some(_) => 2,
-                };
-                let launched = instance.tasks.iter().map(|task| task.launched_at).max();
-                (class, Reverse(launched), Reverse(instance.number))
-            })
-            .collect();
-        wanted.sort_unstable();
-        wanted.truncate(count);
-        wanted
-            .into_iter()
-            .map(|(_, _, Reverse(number))| number)
-            .collect()
     }
 
     fn retire_instance(&mut self, index: ServiceIndex, number: u32) {

@@ -10,8 +10,8 @@ use smallvec::SmallVec;
 
 use super::{Scheduler, ServiceIndex};
 use crate::{
-    AgentAddress, AgentId, Counts, Instance, Operator, Record, Task, TaskId, TaskRecord, TaskState,
-    Template, Waiting, Workload, WorkloadRecord, Write,
+    AgentAddress, AgentId, Counts, Instance, Record, Task, TaskId, TaskRecord, TaskState, Template,
+    Waiting, Workload, WorkloadRecord, Write,
 };
 
 /// A service with its books.
@@ -74,16 +74,9 @@ impl Service {
         is_filled(&self.state.revisions, instance)
     }
 
-    /// Whether a second task of an instance can never start beside the first, so that the first
-    /// must be stopped before its replacement is launched.
+    /// See [`crate::Workload::stops_first`].
     pub(super) fn stops_first(&self) -> bool {
-        self.state.template().is_some_and(|template| {
-            !template.demand.fixed_ports.is_empty()
-                || template.placement.unique_hosts
-                || template.placement.constraints.iter().any(|constraint| {
-                    matches!(constraint.operator, Operator::Unique | Operator::MaxPer(_))
-                })
-        })
+        self.state.stops_first()
     }
 
     /// Whether as many instances as wanted are ready.

@@ -27,7 +27,10 @@ pub(super) fn handle(site: &Arc<Site>, agent: AgentKey, request: &Request, what:
         return text(&Reply::bad("Expecting 'path=value' in query.\n"));
     };
     let Some(found) = locate(site, agent, &path) else {
-        return text(&Reply::new(404, ""));
+        return match what {
+            "download" => not_found(),
+            _ => text(&Reply::new(404, "")),
+        };
     };
     match what {
         "browse" => browse(&path, &found),
@@ -63,8 +66,8 @@ pub(super) fn list(site: &Arc<Site>, agent: AgentKey, path: &str) -> Result<List
                     nanoseconds: meta.mtime().saturating_mul(1_000_000_000),
                 }),
                 mode: Some(meta.mode()),
-                uid: Some(meta.uid().to_string()),
-                gid: Some(meta.gid().to_string()),
+                uid: Some(name_of("/etc/passwd", meta.uid())),
+                gid: Some(name_of("/etc/group", meta.gid())),
             })
         })
         .collect();
@@ -147,14 +150,26 @@ fn browse(asked: &str, found: &Path) -> Response {
                     "size": meta.size(),
                     "mtime": mtime,
                     "mode": mode_text(&meta),
-                    "uid": meta.uid().to_string(),
-                    "gid": meta.gid().to_string(),
+                    "uid": name_of("/etc/passwd", meta.uid()),
+                    "gid": name_of("/etc/group", meta.gid()),
                 }),
             ))
         })
         .collect();
     list.sort_by(|a, b| a.0.cmp(&b.0));
     json_answer(&list.into_iter().map(|(_, entry)| entry).collect())
+}
+
+/// The name of an account or group; its number where the system's list has none.
+fn name_of(list: &str, id: u32) -> String {
+    let number = id.to_string();
+    let names = fs::read_to_string(list).unwrap_or_default();
+    let named = names.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)? == number).then(|| name.to_owned())
+    });
+    named.unwrap_or(number)
 }
 
 /// The mode as `ls -l` writes it.

@@ -26,6 +26,20 @@ fn response(r#type: response::Type) -> agent::Response {
     }
 }
 
+/// How the agent calls the executor of a task that brings none (Mesos `src/slave/slave.cpp`).
+fn executor_name(task: &str, command: &v1::CommandInfo) -> String {
+    let value = command.value();
+    let value = match value.char_indices().nth(15) {
+        Some(_) => format!("{}...", value.chars().take(12).collect::<String>()),
+        None => value.to_owned(),
+    };
+    if command.shell() {
+        format!("Command Executor (Task: {task}) (Command: sh -c '{value}')")
+    } else {
+        format!("Command Executor (Task: {task}) (Command: {value})")
+    }
+}
+
 impl State {
     /// `None` for calls that are not served.
     pub(crate) fn agent_query(&self, key: AgentKey, kind: call::Type) -> Option<agent::Response> {
@@ -134,13 +148,13 @@ impl State {
                 None => {
                     let mut resources = task.resources.clone();
                     resources.add(&command_executor());
-                    let name = format!("Command Executor (Task: {})", task.id);
+                    let command = task.info().command.unwrap_or_default();
                     containers.push(Container {
                         framework_id: framework(task.framework),
                         executor_id: Some(v1::ExecutorId {
                             value: task.id.to_string(),
                         }),
-                        executor_name: Some(name),
+                        executor_name: Some(executor_name(&task.id, &command)),
                         ..self.container(&task.container_text(), None, task.pid, &resources)
                     });
                 }
