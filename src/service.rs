@@ -158,9 +158,11 @@ impl Service {
             shutdown_timeout: config.shutdown_timeout,
         };
         tracing::info!(%address, "HTTP is served");
-        tracing::warn!(
-            "no login is configured: whoever reaches {address} can start, stop and scale tasks"
-        );
+        if config.auth.is_open() {
+            tracing::warn!(
+                "no login is configured: whoever reaches {address} can start, stop and scale tasks"
+            );
+        }
         Ok(service)
     }
 

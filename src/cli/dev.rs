@@ -36,7 +36,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Options of `gantry dev`.
 #[derive(Args, Clone, Debug)]
 pub struct DevOptions {
-    /// Where the dashboard and the API are served, on loopback; 127.0.0.1:3000, or any port if that is taken
+    /// Where the dashboard and the API are served, on loopback unless login is configured; 127.0.0.1:3000, or any port if that is taken
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: Option<SocketAddr>,
     /// Where everything is kept: records, log, sandboxes
@@ -66,7 +66,7 @@ pub fn run(options: &DevOptions) -> ExitCode {
 
 async fn dev(options: &DevOptions) -> anyhow::Result<()> {
     let began = Instant::now();
-    let listen = address(options.listen)?;
+    let listen = address(options.listen);
     let data = std::path::absolute(&options.data_dir)?;
     fs::create_dir_all(&data)
         .with_context(|| format!("the directory {} cannot be made", data.display()))?;
@@ -75,6 +75,7 @@ async fn dev(options: &DevOptions) -> anyhow::Result<()> {
     // Mistakes are told before anything is started.
     let variables = variables(options, listen, &data)?;
     let config = read(&variables)?;
+    refuse_strangers(listen, &config)?;
     let fixed: Vec<_> = config
         .services
         .iter()
@@ -116,9 +117,10 @@ async fn on(
     println!("dashboard  http://{}", service.address());
     println!("master     http://{}", cluster.master_address());
     println!("data       {}", data.display());
-    println!(
-        "Whoever has an account on this machine can use both: there is no login. Ctrl-C stops everything."
-    );
+    if config.auth.is_open() {
+        println!("Whoever has an account on this machine can use both: there is no login.");
+    }
+    println!("Ctrl-C stops everything.");
     let progress = tokio::spawn(progress(service.handle().clone(), service.address(), began));
     let outcome = service.run(signals).await;
     progress.abort();
@@ -126,24 +128,29 @@ async fn on(
     Ok(outcome?)
 }
 
-/// The address to serve on: only loopback, as there is no login.
-fn address(asked: Option<SocketAddr>) -> anyhow::Result<SocketAddr> {
+/// The address to serve on.
+fn address(asked: Option<SocketAddr>) -> SocketAddr {
     if let Some(asked) = asked {
-        if !asked.ip().is_loopback() {
-            bail!(
-                "--listen {asked}: `gantry dev` has no login, so that everybody who reaches {} could \
-                 run commands on this machine; use a loopback address such as 127.0.0.1:{}, with an \
-                 ssh tunnel from elsewhere",
-                asked.ip(),
-                asked.port()
-            );
-        }
-        return Ok(asked);
+        return asked;
     }
-    Ok(match TcpListener::bind(LISTEN) {
+    match TcpListener::bind(LISTEN) {
         Ok(_) => LISTEN,
         Err(_) => SocketAddr::new(LISTEN.ip(), 0),
-    })
+    }
+}
+
+/// Without login nobody else may reach what runs commands on this machine.
+fn refuse_strangers(listen: SocketAddr, config: &Config) -> anyhow::Result<()> {
+    if !listen.ip().is_loopback() && config.auth.is_open() {
+        bail!(
+            "--listen {listen}: there is no login, so that everybody who reaches {} could run \
+             commands on this machine; configure one, or use a loopback address such as \
+             127.0.0.1:{}, with an ssh tunnel from elsewhere",
+            listen.ip(),
+            listen.port()
+        );
+    }
+    Ok(())
 }
 
 /// What is declared, and in what is not, what suits a machine of one's own.
@@ -288,10 +295,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_loopback_is_served() {
-        let error = address(Some(([0, 0, 0, 0], 3000).into())).unwrap_err();
+    fn strangers_need_a_login() {
+        let config = |more: &[(&str, &str)]| {
+            let base = [
+                ("FRAMEWORK_NAME", "dev"),
+                ("TASK_DEF_NUM", "0"),
+                ("STORE", "memory"),
+            ];
+            let variables = base.iter().chain(more);
+            let variables =
+                variables.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            read(&variables.collect()).unwrap()
+        };
+        let everywhere = ([0, 0, 0, 0], 3000).into();
+        let error = refuse_strangers(everywhere, &config(&[])).unwrap_err();
         assert!(error.to_string().contains("no login"), "{error}");
-        let loopback = ([127, 0, 0, 2], 0).into();
-        assert_eq!(address(Some(loopback)).unwrap(), loopback);
+        let login = config(&[("HTTP_CREDENTIALS", "me:a-long-password")]);
+        assert!(refuse_strangers(everywhere, &login).is_ok());
+        assert!(refuse_strangers(([127, 0, 0, 2], 0).into(), &config(&[])).is_ok());
     }
 }

@@ -27,6 +27,7 @@ pub mod serve;
 pub mod status;
 mod task_output;
 pub mod tasks;
+pub mod token;
 pub mod uninstall;
 
 use std::{
@@ -94,6 +95,8 @@ pub enum Command {
     Audit(audit::AuditOptions),
     /// The brake for mass failures
     Brake(brake::BrakeOptions),
+    /// Tokens for programs
+    Token(token::TokenOptions),
     /// Write what a shell needs to complete this command line
     Completions(completions::CompletionsOptions),
     /// The sample service of `gantry dev`: a small HTTP server on $PORT0
@@ -140,6 +143,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Deploy(options) => return ended(block_on(deploy::run(&options, out))),
         Command::Plan(options) => plan::run(&options, out),
         Command::Check(options) => check::run(&options, out),
+        Command::Token(options) => token::run(&options, out, &mut io::stderr()),
         Command::Env(options) => env::run(&options, out).map(|()| ExitCode::SUCCESS),
         Command::Completions(options) => completions::run(options, out).map(|()| ExitCode::SUCCESS),
     };

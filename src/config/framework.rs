@@ -9,7 +9,7 @@ use gantry_mesos::{
 };
 
 use super::{
-    Address, Framework, Http, Logging, MasterShown, Mesos, Store,
+    Address, Auth, Framework, Http, Logging, MasterShown, Mesos, Store, Tls, access,
     reader::{Reader, read_file},
     store,
     table::framework::*,
@@ -24,6 +24,7 @@ pub(super) struct Once {
     pub(super) mesos: Mesos,
     pub(super) store: Store,
     pub(super) http: Http,
+    pub(super) auth: Auth,
     pub(super) logging: Logging,
     pub(super) scheduler: Settings,
     pub(super) shutdown_timeout: std::time::Duration,
@@ -55,6 +56,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Once> {
             port: port?,
         })
     });
+    let tls = access::tls(reader);
+    let certified = matches!(tls, Some(Some(_)));
     // In a container's own network PORT0 is the port outside, and LISTEN the one inside.
     let outside = reader.is_set(&PORT0.about, 0);
     let reached = || {
@@ -64,7 +67,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Once> {
             listen.as_ref().map(|listen: &Address| listen.port)
         };
         let host = host.clone()?;
-        Some(format!("http://{}", Address { host, port: port? }))
+        let scheme = if certified { "https" } else { "http" };
+        Some(format!("{scheme}://{}", Address { host, port: port? }))
     };
     let advertised_url = reader.framework(&ADVERTISED_URL).or_else(reached);
     let webui_url = reader.framework(&FRAMEWORK_WEBUI_URL).or_else(reached);
@@ -84,15 +88,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Once> {
     let shutdown_timeout = reader.framework(&SHUTDOWN_TIMEOUT);
     let mesos = mesos(reader);
     let store = store::read(reader, sandbox.as_ref(), &framework.task_name);
-    let http = http(reader, listen, advertised_url);
+    let http = http(reader, listen, advertised_url, tls);
     let logging = logging(reader, &framework.name, sandbox);
     let scheduler = scheduler(reader, &framework);
-    login(reader);
+    let auth = access::read(reader);
     Some(Once {
         framework,
         mesos: mesos?,
         store: store?,
         http: http?,
+        auth: auth?,
         logging: logging?,
         scheduler: scheduler?,
         shutdown_timeout: shutdown_timeout?,
@@ -222,12 +227,15 @@ fn http(
     reader: &mut Reader<'_>,
     listen: Option<Address>,
     advertised_url: Option<String>,
+    tls: Option<Option<Tls>>,
 ) -> Option<Http> {
     let body_max = reader.framework(&HTTP_BODY_MAX);
     let connections_max = reader.framework(&HTTP_CONNECTIONS_MAX);
     let event_streams_max = reader.framework(&HTTP_EVENT_STREAMS_MAX);
     let request_timeout = reader.framework(&HTTP_REQUEST_TIMEOUT);
     let allowed_origins = reader.framework(&HTTP_ALLOWED_ORIGINS);
+    let trusted_proxies = reader.framework(&TRUSTED_PROXIES);
+    let url_prefix = reader.framework(&URL_PREFIX);
     let heartbeat_max = reader.framework(&HEALTH_TIMEOUT);
     let templates_dir = reader.framework(&TEMPLATES_DIR);
     let static_dir = reader.framework(&STATIC_DIR);
@@ -239,6 +247,9 @@ fn http(
         event_streams_max: event_streams_max?,
         request_timeout: request_timeout?,
         allowed_origins: allowed_origins.unwrap_or_default(),
+        trusted_proxies: trusted_proxies.unwrap_or_default(),
+        url_prefix: url_prefix.unwrap_or_default(),
+        tls: tls?,
         heartbeat_max: heartbeat_max?,
         templates_dir,
         static_dir,
@@ -343,28 +354,4 @@ fn brake(reader: &mut Reader<'_>) -> Option<Option<BrakePolicy>> {
         window: window?,
         tasks_min: tasks_min?,
     }))
-}
-
-/// Login is not available in this version. Whoever asks for it must not be served without it.
-fn login(reader: &mut Reader<'_>) {
-    let asked = reader.is_set(&AUTH_COOKIE_ENCRYPTION_KEY.about, 0);
-    if asked {
-        reader.error(
-            &AUTH_COOKIE_ENCRYPTION_KEY.about,
-            0,
-            "asks for login, which is not available in this version; Gantry does not run open when login was asked for",
-            "remove it only if everyone who reaches the port may operate this framework",
-        );
-        return;
-    }
-    for variable in [&GITLAB_APP_ID.about, &GOOGLE_CLIENT_ID.about] {
-        if reader.is_set(variable, 0) {
-            reader.warning(
-                variable,
-                0,
-                "is without effect: login is off, and not available in this version",
-                "everyone who reaches the port can operate this framework",
-            );
-        }
-    }
 }

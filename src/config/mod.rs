@@ -5,6 +5,7 @@
 //! once. Reading opens nothing but the files that variables name, binds nothing and connects to
 //! nothing.
 
+mod access;
 pub mod credentials;
 mod document;
 pub mod env_file;
@@ -22,15 +23,29 @@ mod task;
 mod tests;
 mod variables;
 
+pub use access::{Application, Auth, BasicUser, Gitlab, Google, Network, Rule, Sessions, Tls};
 pub use document::{Format, reference};
 pub use model::*;
-pub(crate) use parse::in_words as duration_in_words;
+pub(crate) use parse::{in_words as duration_in_words, is_mail};
 pub use report::{Problem, Report};
 pub(crate) use task::not_side_by_side;
 pub use variables::{NotUnicode, ProcessEnvironment, Variables};
 
 use reader::Reader;
 use table::framework::{GLOBAL_ENV, TASK_DEF_NUM};
+
+/// A duration of the command line, written as in the environment: at least a second.
+///
+/// # Errors
+/// What is wrong with it and what to do, as a clause.
+pub(crate) fn duration_in(
+    text: &str,
+    max: std::time::Duration,
+) -> Result<std::time::Duration, String> {
+    parse::duration_in(text, std::time::Duration::from_secs(1), max)
+        .map(|parsed| parsed.value)
+        .map_err(|wrong| format!("{}: {}", wrong.reason, wrong.remedy))
+}
 
 impl Config {
     /// Reads the configuration, and with it what should be said about it.
@@ -74,6 +89,7 @@ impl Config {
                     mesos: once.mesos,
                     store: once.store,
                     http: once.http,
+                    auth: once.auth,
                     logging: once.logging,
                     scheduler: once.scheduler,
                     services,

@@ -6,6 +6,8 @@ use gantry_core::{ServiceSpec, Settings, WorkloadName};
 use gantry_mesos::{address::MasterSource, credentials::Credentials};
 use secrecy::SecretString;
 
+use super::access::{Auth, Network, Tls};
+
 /// Everything that can be set about a Gantry process.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -17,6 +19,8 @@ pub struct Config {
     pub store: Store,
     /// The HTTP server.
     pub http: Http,
+    /// Who is let in, and as what.
+    pub auth: Auth,
     /// The log.
     pub logging: Logging,
     /// The scheduler's own settings.
@@ -154,6 +158,12 @@ pub struct Http {
     pub request_timeout: Duration,
     /// Origins besides the request's own `Host` whose pages may change something, lower case.
     pub allowed_origins: Vec<String>,
+    /// Proxies whose word about the client is taken.
+    pub trusted_proxies: Vec<Network>,
+    /// Path at which a proxy shows Gantry, without a slash at the end; empty for none.
+    pub url_prefix: String,
+    /// The server's own certificate; without TLS when absent.
+    pub tls: Option<Tls>,
     /// `/health` says OK while the master was heard of within this time.
     pub heartbeat_max: Duration,
     /// Files here replace templates of the same name.

@@ -5,4 +5,4 @@ mod assets;
 mod page;
 
 pub(crate) use assets::get as asset;
-pub(crate) use page::{Pages, get as page};
+pub(crate) use page::{Pages, get as page, html};

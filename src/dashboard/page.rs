@@ -63,9 +63,10 @@ impl Pages {
         self.static_dir.as_deref()
     }
 
-    fn render(&self, model: &PageModel<'_>) -> Result<String, String> {
+    /// Makes a page from the template of this name, the operator's if it can be used.
+    pub(crate) fn render(&self, name: &str, model: &impl Serialize) -> Result<String, String> {
         if let Some(directory) = &self.templates_dir {
-            match self.render_own(directory, model) {
+            match self.render_own(directory, name, model) {
                 Ok(page) => return Ok(page),
                 // A mistake in a template must not take the dashboard away.
                 Err(error) => tracing::warn!(
@@ -76,11 +77,16 @@ impl Pages {
             }
         }
         self.built_in
-            .render(PAGE, model)
+            .render(name, model)
             .map_err(|error| error.to_string())
     }
 
-    fn render_own(&self, directory: &Path, model: &PageModel<'_>) -> Result<String, String> {
+    fn render_own(
+        &self,
+        directory: &Path,
+        name: &str,
+        model: &impl Serialize,
+    ) -> Result<String, String> {
         let mut registry = self.built_in.clone();
         for file in Templates::iter() {
             let text = match read_small(&directory.join(&*file)) {
@@ -93,7 +99,7 @@ impl Pages {
                 .map_err(|error| format!("{file}: {error}"))?;
         }
         registry
-            .render(PAGE, model)
+            .render(name, model)
             .map_err(|error| error.to_string())
     }
 }
@@ -112,7 +118,12 @@ pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
         framework_name: &state.settings().framework_name,
         version: env!("CARGO_PKG_VERSION"),
     };
-    match state.pages().render(&model) {
+    html(state.pages().render(PAGE, &model))
+}
+
+/// A page that was made, or not.
+pub(crate) fn html(page: Result<String, String>) -> HttpResponse {
+    match page {
         Ok(page) => HttpResponse::Ok()
             .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
             .insert_header((header::CACHE_CONTROL, "no-cache"))
@@ -138,7 +149,7 @@ mod tests {
     #[test]
     fn built_in_templates_render_in_strict_mode_and_escape() {
         let pages = Pages::new(None, None);
-        let page = pages.render(&MODEL).unwrap();
+        let page = pages.render(PAGE, &MODEL).unwrap();
         assert!(page.contains("&lt;b&gt;my &amp; fw&lt;/b&gt;"));
         assert!(!page.contains("<b>my"));
         // Nothing inline, and no address that would leave the path the page is served at.
@@ -157,7 +168,7 @@ mod tests {
 
     #[test]
     fn every_file_the_page_names_is_there() {
-        let page = Pages::new(None, None).render(&MODEL).unwrap();
+        let page = Pages::new(None, None).render(PAGE, &MODEL).unwrap();
         let named: Vec<&str> = page
             .split(['"', '#'])
             .filter_map(|text| text.strip_prefix("static/"))
@@ -176,12 +187,12 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let pages = Pages::new(Some(directory.path().to_owned()), None);
         let write = |text: &str| std::fs::write(directory.path().join("page.hbs"), text).unwrap();
-        let built_in = pages.render(&MODEL).unwrap();
+        let built_in = pages.render(PAGE, &MODEL).unwrap();
         write("mine: {{version}}");
-        assert_eq!(pages.render(&MODEL).unwrap(), "mine: 1.2.3");
+        assert_eq!(pages.render(PAGE, &MODEL).unwrap(), "mine: 1.2.3");
         for broken in ["{{#if}", "{{no_such_value}}"] {
             write(broken);
-            assert_eq!(pages.render(&MODEL).unwrap(), built_in, "{broken}");
+            assert_eq!(pages.render(PAGE, &MODEL).unwrap(), built_in, "{broken}");
         }
     }
 }

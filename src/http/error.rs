@@ -16,6 +16,8 @@ use crate::{cluster::ClusterError, runtime::CommandError};
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Code {
     BadRequest,
+    NotAuthenticated,
+    TooManyFailures,
     CrossSite,
     Forbidden,
     NotFound,
@@ -50,6 +52,8 @@ impl Code {
     const fn status(self) -> StatusCode {
         match self {
             Self::BadRequest | Self::TooManyInstances => StatusCode::BAD_REQUEST,
+            Self::NotAuthenticated => StatusCode::UNAUTHORIZED,
+            Self::TooManyFailures => StatusCode::TOO_MANY_REQUESTS,
             Self::CrossSite | Self::Forbidden => StatusCode::FORBIDDEN,
             Self::NotFound
             | Self::UnknownWorkload
@@ -83,6 +87,7 @@ impl Code {
         match self {
             Self::Busy | Self::StandBy => Some(1),
             Self::Unavailable | Self::TooManyStreams => Some(5),
+            Self::TooManyFailures => Some(60),
             _ => None,
         }
     }

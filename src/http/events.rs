@@ -8,11 +8,14 @@ use futures_util::stream::{self, Stream};
 use tokio::{sync::OwnedSemaphorePermit, time::Interval};
 
 use super::{
-    AppState,
+    AppState, access,
     error::{ApiError, Code},
     now,
 };
-use crate::runtime::{Delivery, Event, EventStream};
+use crate::{
+    auth::Caller,
+    runtime::{Delivery, Event, EventStream},
+};
 
 /// A stream is never silent for longer: proxies keep it open, and readers know that it lives.
 const PING_EVERY: Duration = Duration::from_secs(15);
@@ -25,6 +28,8 @@ struct Reader {
     events: EventStream,
     ping: Interval,
     stage: Stage,
+    caller: Caller,
+    state: AppState,
     _place: OwnedSemaphorePermit,
 }
 
@@ -46,7 +51,28 @@ pub(crate) async fn get(
     state: web::Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let place = Arc::clone(&state.0.event_streams)
+    let place = place(&state)?;
+    let after = last_event_id(&request)?;
+    let reader = Reader {
+        events: state.handle().events(after),
+        ping: tokio::time::interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY),
+        stage: Stage::Greeting,
+        caller: Caller::of(&request),
+        state: state.get_ref().clone(),
+        _place: place,
+    };
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        // Compression would hold events back, and so would a proxy that buffers.
+        .insert_header((header::CONTENT_ENCODING, "identity"))
+        .insert_header(("x-accel-buffering", "no"))
+        .streaming(chunks(reader)))
+}
+
+/// A place among the streams that are allowed.
+pub(super) fn place(state: &AppState) -> Result<OwnedSemaphorePermit, ApiError> {
+    Arc::clone(&state.0.event_streams)
         .try_acquire_owned()
         .map_err(|_| {
             ApiError::new(
@@ -57,21 +83,7 @@ pub(crate) async fn get(
                 ),
             )
             .remedy("close one, or read the lists every few seconds instead")
-        })?;
-    let after = last_event_id(&request)?;
-    let reader = Reader {
-        events: state.handle().events(after),
-        ping: tokio::time::interval_at(tokio::time::Instant::now() + PING_EVERY, PING_EVERY),
-        stage: Stage::Greeting,
-        _place: place,
-    };
-    Ok(HttpResponse::Ok()
-        .insert_header((header::CONTENT_TYPE, "text/event-stream"))
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        // Compression would hold events back, and so would a proxy that buffers.
-        .insert_header((header::CONTENT_ENCODING, "identity"))
-        .insert_header(("x-accel-buffering", "no"))
-        .streaming(chunks(reader)))
+        })
 }
 
 fn last_event_id(request: &HttpRequest) -> Result<Option<u64>, ApiError> {
@@ -129,6 +141,10 @@ impl Reader {
                     }
                 },
                 _ = self.ping.tick() => {
+                    // A stream does not outlive the session that it was opened in.
+                    if !access::still(&self.state, &self.caller) {
+                        return None;
+                    }
                     let at = now().as_millis();
                     Some(format!("event: ping\ndata: {{\"at\":{at}}}\n\n").into())
                 }

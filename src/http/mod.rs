@@ -2,11 +2,13 @@
 //!
 //! Handlers read an immutable view and send commands; they know nothing else of the runtime.
 
+mod access;
 mod body;
 mod compat;
 mod error;
 mod events;
 mod health;
+mod login;
 mod logs;
 pub(crate) mod mask;
 mod metrics;
@@ -19,6 +21,7 @@ mod server;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod tls;
 mod v2;
 
 use std::{
@@ -38,7 +41,12 @@ use actix_web::{
 use gantry_core::{Actor, Answer, Command, Timestamp};
 use tokio::sync::{Semaphore, watch};
 
-use crate::{auth::Caller, cluster::Cluster, dashboard::Pages, runtime::Handle};
+use crate::{
+    auth::{Caller, Gate, Proxies},
+    cluster::Cluster,
+    dashboard::Pages,
+    runtime::Handle,
+};
 
 pub use logs::{LOG_BYTES_MAX, LogTail};
 pub use server::serve;
@@ -61,6 +69,8 @@ struct Shared {
     /// What only masters and agents know.
     cluster: Cluster,
     trends: v2::Trends,
+    gate: Gate,
+    proxies: Proxies,
     event_streams: Arc<Semaphore>,
     /// Places of changes that wait for a leader.
     held: Semaphore,
@@ -74,14 +84,22 @@ struct Shared {
 impl AppState {
     /// The state of the faces, around a handle on the runtime.
     pub fn new(handle: Handle, settings: HttpSettings) -> Self {
-        let client = proxy::client();
+        let client = proxy::client(settings.tls.as_ref());
         if let Err(error) = &client {
             tracing::error!(%error, "as a stand-by, this Gantry cannot hand anything to the leader");
         }
         let pages = Pages::new(settings.templates_dir.clone(), settings.static_dir.clone());
+        let gate = Gate::new(
+            &settings.auth,
+            &settings.framework_in_ids,
+            &settings.url_prefix,
+        );
+        let proxies = Proxies::new(settings.trusted_proxies.clone());
         Self(Arc::new(Shared {
             cluster: Cluster::new(&settings.mesos),
             trends: v2::Trends::default(),
+            gate,
+            proxies,
             event_streams: Arc::new(Semaphore::new(settings.event_streams_max)),
             held: Semaphore::new(HELD_MAX),
             client: client.ok(),
@@ -132,6 +150,14 @@ impl AppState {
 
     pub(crate) fn settings(&self) -> &HttpSettings {
         &self.0.settings
+    }
+
+    pub(crate) fn gate(&self) -> &Gate {
+        &self.0.gate
+    }
+
+    fn proxies(&self) -> &Proxies {
+        &self.0.proxies
     }
 
     pub(crate) fn pages(&self) -> &Pages {

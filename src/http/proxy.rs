@@ -3,21 +3,27 @@
 use std::time::Duration;
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse, HttpResponseBuilder,
     http::{
         Method, StatusCode,
         header::{self, HeaderMap, HeaderName},
     },
 };
 use bytes::Bytes;
+use futures_util::Stream as _;
 use gantry_store::Member;
+use tokio::sync::OwnedSemaphorePermit;
 
 use super::{
     AppState,
     error::{ApiError, Code},
     role,
 };
-use crate::runtime::{ANSWER_WITHIN, Role};
+use crate::{
+    auth::Sender,
+    config::Tls,
+    runtime::{ANSWER_WITHIN, Role},
+};
 
 /// Who handed on a request. One that carries it is not handed on again.
 pub(super) const FORWARDED_BY: HeaderName = HeaderName::from_static("x-gantry-forwarded-by");
@@ -32,6 +38,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The leader may hold the request before it begins to work on it.
 const ANSWERED_WITHIN: Duration = ANSWER_WITHIN.saturating_add(Duration::from_secs(15));
+
+/// A stream that is relayed ends after this time; its reader asks again.
+const STREAM_LASTS: Duration = Duration::from_secs(86_400);
 
 /// Of a connection and not of a message (RFC 9110, 7.6.1), or written anew by whoever sends.
 const NOT_HANDED_ON: [HeaderName; 11] = [
@@ -69,8 +78,13 @@ pub(super) enum Outcome {
 }
 
 /// A client that takes no way but the direct one.
-pub(super) fn client() -> reqwest::Result<reqwest::Client> {
+/// With TLS of its own, a Gantry trusts what the others of the framework show if its own
+/// certificate's authority vouches for them, be it public or in the same file.
+pub(super) fn client(tls: Option<&Tls>) -> reqwest::Result<reqwest::Client> {
+    let chain = tls.and_then(|tls| std::fs::read(&tls.certificate).ok());
+    let chain = chain.map(|pem| reqwest::Certificate::from_pem_bundle(&pem));
     reqwest::Client::builder()
+        .tls_certs_merge(chain.transpose()?.unwrap_or_default())
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_WITHIN)
@@ -140,6 +154,49 @@ pub(super) async fn forward(
     }
 }
 
+/// Has the leader answer a request for something that never ends. Why not, as a clause.
+pub(super) async fn relay(
+    state: &AppState,
+    leader: &Member,
+    request: &HttpRequest,
+    place: OwnedSemaphorePermit,
+) -> Result<HttpResponse, String> {
+    let host = &leader.host;
+    let Some(client) = &state.0.client else {
+        return Err(format!("{host} leads, and nothing can be handed to it"));
+    };
+    let Some(url) = &leader.url else {
+        return Err(format!(
+            "{host} leads, and does not say where it is reached"
+        ));
+    };
+    let answer = client
+        .get(format!("{url}{}", request.uri()))
+        .headers(headers(request, &state.handle().me().id))
+        // The events are its only sign of life; while they come it may go on for ever.
+        .timeout(STREAM_LASTS)
+        .send();
+    let answer = match tokio::time::timeout(ANSWERED_WITHIN, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(error)) => {
+            let why = root_cause(&error);
+            return Err(format!(
+                "{host} leads, and cannot be reached at {url}: {why}"
+            ));
+        }
+        Err(_) => return Err(format!("{host} leads, and does not answer")),
+    };
+    let mut response = begun(&answer);
+    let mut events = Box::pin(answer.bytes_stream());
+    Ok(
+        response.streaming(futures_util::stream::poll_fn(move |context| {
+            // The place is given up with the stream.
+            let _ = &place;
+            events.as_mut().poll_next(context)
+        })),
+    )
+}
+
 /// Waits until another leads in the place of `leader`.
 async fn replaced(state: &AppState, leader: &Member) {
     let handle = state.handle();
@@ -203,7 +260,13 @@ fn answered(answer: reqwest::Response) -> Outcome {
     {
         return Outcome::NotTaken("the one that led does not lead any more".to_owned());
     }
-    let status = StatusCode::from_u16(status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
+    Outcome::Answered(begun(&answer).streaming(answer.bytes_stream()))
+}
+
+/// The beginning of the answer that is handed back.
+fn begun(answer: &reqwest::Response) -> HttpResponseBuilder {
+    let status = answer.status().as_u16();
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponse::build(status);
     for (name, value) in answer.headers() {
         let Ok(name) = HeaderName::from_bytes(name.as_str().as_bytes()) else {
@@ -213,13 +276,13 @@ fn answered(answer: reqwest::Response) -> Outcome {
             response.append_header((name, value.as_bytes()));
         }
     }
-    Outcome::Answered(response.streaming(answer.bytes_stream()))
+    response
 }
 
-/// Who asked: the address of the client that another Gantry handed on for, with that Gantry's, as
-/// anybody can claim to hand on.
+/// Who asked: the client as far as the proxies before us are trusted. Of one that another Gantry
+/// handed on for, with that Gantry's address, as anybody can claim to hand on.
 pub(super) fn asked_by(request: &HttpRequest) -> String {
-    let peer = request.peer_addr().map(|peer| peer.ip().to_string());
+    let peer = Sender::of(request).address.map(|peer| peer.to_string());
     let peer = peer.unwrap_or_default();
     match client_of(request.headers()) {
         Some(client) => format!("{client} via {peer}"),

@@ -24,7 +24,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     AppState, body,
     error::{ApiError, Code},
-    now,
+    events, now,
     proxy::{self, Outcome},
     routes::{About, Rule},
     security,
@@ -62,6 +62,14 @@ pub(super) async fn answer(
         About::Process => {}
         About::State if standing.shown != Shown::Nothing => {}
         About::State => return refused(request, &nothing_read(state, &standing)),
+        // Sent elsewhere, a browser would lose what lets it in, or show it there.
+        About::Events if !state.gate().is_open() => {
+            let response = match relayed(state, request.request()).await {
+                Ok(response) => response,
+                Err(error) => error.error_response(),
+            };
+            return Ok(marked(request.into_response(response), state, &standing));
+        }
         About::Events => {
             let response = match to_leader(state, request.request()) {
                 Ok(location) => HttpResponse::TemporaryRedirect()
@@ -97,6 +105,21 @@ fn to_leader(state: &AppState, request: &HttpRequest) -> Result<String, ApiError
         )
     })?;
     Ok(format!("{url}{}", request.uri()))
+}
+
+/// The leader's events, through us.
+async fn relayed(state: &AppState, request: &HttpRequest) -> Result<HttpResponse, ApiError> {
+    let unknown =
+        |why: String| ApiError::new(Code::StandBy, format!("this Gantry does not lead: {why}"));
+    let leader = match turn(state, request.headers().contains_key(proxy::FORWARDED_BY)) {
+        Turn::Theirs(leader) => leader,
+        Turn::Ours => return Err(unknown("it is about to, ask again".to_owned())),
+        Turn::Nobodys(why) => return Err(unknown(why)),
+    };
+    let place = events::place(state)?;
+    proxy::relay(state, &leader, request, place)
+        .await
+        .map_err(unknown)
 }
 
 // === Changes ===
@@ -172,7 +195,7 @@ async fn made_here(
     payload: web::Payload,
 ) -> Result<Bytes, Elsewhere> {
     if request.method() == Method::GET {
-        security::require_own_page(request.headers(), &state.settings().allowed_origins)?;
+        security::require_own_page(state, request)?;
     }
     // As much as the handlers take.
     let body_max = rule.body_max.unwrap_or_else(|| state.settings().body_max);

@@ -15,9 +15,9 @@ use actix_web::{
 };
 
 use super::{
-    AppState, compat,
+    AppState, access, compat,
     error::{ApiError, Code},
-    events, health, logs, metrics, not_found, role, v2,
+    events, health, login, logs, metrics, not_found, role, v2,
 };
 use crate::{
     auth::{Access, Caller},
@@ -134,7 +134,13 @@ pub(crate) fn all() -> Vec<Row> {
 #[rustfmt::skip]
 fn own() -> Vec<Row> {
     vec![
-        row(Get, "/",                                Open,    Process, dashboard::page),
+        row(Get, "/",                                View,    Process, dashboard::page),
+        row(Get, "/login",                           Open,    Process, login::to_page),
+        row(Get, "/login/",                          Open,    Process, login::page),
+        row(GetAlone, "/auth/{provider}",            Open,    Process, login::begin),
+        row(GetAlone, "/auth/{provider}/callback",   Open,    Process, login::finish),
+        row(GetAlone, "/logout",                     Open,    Process, login::log_out),
+        row(Post, "/logout",                         Open,    Process, login::log_out),
         row(Get, "/static/{path:.*}",                Open,    Process, dashboard::asset),
         row(Get, "/stylesheets/dynamic-style.css",   Open,    Process, compat::framework::dynamic_style),
         row(Get, "/moduleList",                      Open,    Process, compat::framework::module_list),
@@ -147,6 +153,9 @@ fn own() -> Vec<Row> {
 #[rustfmt::skip]
 fn full() -> Vec<Row> {
     vec![
+        row(Get, "/api/v2/session",                  Open,    Process, access::session),
+        row(Post, "/api/v2/sessions/end",            View,    Change,  access::end_sessions),
+        row(Get, "/api/v2/tokens",                   Admin,   Process, access::tokens),
         row(Get, "/api/v2/overview",                 View,    State,   v2::overview::get),
         row(Get, "/api/v2/leader",                   View,    Process, v2::leader::get),
         row(Post, "/api/v2/brake/release",           Admin,   Change,  v2::leader::release_brake),
@@ -183,7 +192,8 @@ fn full() -> Vec<Row> {
 fn original() -> Vec<Row> {
     use compat::{framework, tasks};
     vec![
-        row(Get, "/framework/configuration",         View,    State,   framework::configuration),
+        // A stranger is told the framework's name and nothing else.
+        row(Get, "/framework/configuration",         Open,    State,   framework::configuration),
         row(Get, "/framework/info",                  View,    Process, framework::info),
         row(Get, "/framework/stats",                 View,    State,   framework::stats),
         row(Post, "/framework/restart",              Admin,   Change,  framework::restart),
@@ -246,20 +256,14 @@ async fn guard_row(
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
     let caller = Caller::of(request.request());
-    if !caller.may(rule.access) {
-        let message = format!(
-            "{} may {} and this needs `{}`",
-            caller.name,
-            caller.access.name(),
-            rule.access.name()
-        );
-        let refusal = ApiError::new(Code::Forbidden, message);
-        return Ok(request.into_response(refusal.error_response()));
-    }
     let state = request.app_data::<web::Data<AppState>>().cloned();
     let Some(state) = state else {
         let error = ApiError::new(Code::Internal, "the faces have no state");
         return Ok(request.into_response(error.error_response()));
     };
+    if !caller.may(rule.access) {
+        let refusal = access::refusal(&state, request.request(), &caller, rule.access);
+        return Ok(request.into_response(refusal));
+    }
     role::answer(&state, rule, request, next).await
 }

@@ -2,7 +2,7 @@
 //! carries the headers that keep browsers strict.
 
 use actix_web::{
-    Error, ResponseError as _,
+    Error, HttpMessage as _, HttpRequest, ResponseError as _,
     body::{BoxBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -14,9 +14,11 @@ use actix_web::{
 };
 
 use super::{
-    AppState,
+    AppState, HttpSettings, access,
     error::{ApiError, Code},
+    proxy,
 };
+use crate::auth::{Caller, Identity, Sender};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
@@ -48,57 +50,119 @@ const HEADERS: [(HeaderName, HeaderValue); 6] = [
     ),
 ];
 
+/// Before every route: finds out from where a request comes and who sends it, and lets nothing
+/// change that a page of another site asks for.
 pub(crate) async fn guard(
     state: web::Data<AppState>,
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
 ) -> Result<ServiceResponse<BoxBody>, Error> {
+    let settings = state.settings();
+    if let Some(answer) = access::without_prefix(&mut request, &settings.url_prefix) {
+        return Ok(strict(request.into_response(answer), settings));
+    }
+    let peer = request.peer_addr().map(|peer| peer.ip());
+    let sender = state.proxies().sender(peer, request.headers());
+    let own_page = is_own_page(request.headers(), &sender, &settings.allowed_origins);
+    request.extensions_mut().insert(sender.clone());
     let changes_state = !matches!(
         *request.method(),
         Method::GET | Method::HEAD | Method::OPTIONS
     );
-    let allowed = &state.settings().allowed_origins;
-    let refusal = changes_state
-        .then(|| refuse_cross_site(request.headers(), allowed))
-        .and_then(Result::err);
-    let mut response = match refusal {
-        Some(refusal) => request.into_response(refusal.error_response()),
-        None => next.call(request).await?.map_into_boxed_body(),
+    if changes_state && own_page == Some(false) {
+        let refusal = cross_site().error_response();
+        return Ok(strict(request.into_response(refusal), settings));
+    }
+    let known = match access::identify(&state, request.request(), sender.address) {
+        Ok(known) => known,
+        Err(error) => {
+            let refusal = error.error_response();
+            return Ok(strict(request.into_response(refusal), settings));
+        }
     };
+    // Browsers say from where every change comes, and send sessions by themselves. Where another
+    // Gantry has handed the request on, that one has looked; no page can make a browser say so.
+    let by_session = matches!(known.caller.identity, Identity::Session(_));
+    let handed_on = request.headers().contains_key(proxy::FORWARDED_BY);
+    if by_session && changes_state && own_page != Some(true) && !handed_on {
+        let refusal = cross_site().error_response();
+        return Ok(strict(request.into_response(refusal), settings));
+    }
+    let is_known = known.caller.is_known() && !state.gate().is_open();
+    request.extensions_mut().insert(known.caller);
+    let mut response = next.call(request).await?.map_into_boxed_body();
+    if let Some(cookie) = known.cookie
+        // A login or a log-out has said the last word on it.
+        && response.response().cookies().all(|own| own.name() != cookie.name())
+    {
+        // The name and the value were made here: they are fit for a header.
+        let _ = response.response_mut().add_cookie(&cookie);
+    }
+    let headers = response.headers_mut();
+    if is_known && !headers.contains_key(header::CACHE_CONTROL) {
+        // What one person may see is not kept for the next one at the same browser.
+        let value = HeaderValue::from_static("no-store");
+        headers.insert(header::CACHE_CONTROL, value);
+    }
+    Ok(strict(response, settings))
+}
+
+/// Adds what keeps browsers strict.
+fn strict(
+    mut response: ServiceResponse<BoxBody>,
+    settings: &HttpSettings,
+) -> ServiceResponse<BoxBody> {
+    let headers = response.headers_mut();
     for (name, value) in HEADERS {
-        response.headers_mut().insert(name, value);
+        headers.insert(name, value);
     }
-    Ok(response)
+    if let Some(tls) = &settings.tls
+        && !tls.strict_for.is_zero()
+        && let Ok(value) = HeaderValue::from_str(&format!("max-age={}", tls.strict_for.as_secs()))
+    {
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, value);
+    }
+    response
 }
 
-/// Refuses requests that a page of another site made a browser send. Requests of other programs
-/// carry none of these headers and pass.
-fn refuse_cross_site(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
-    if is_own_page(headers, allowed) == Some(false) {
-        return Err(ApiError::new(
-            Code::CrossSite,
-            "the request comes from a page of another site",
-        )
-        .remedy("behind a proxy that rewrites `Host`, list its origin among the allowed origins"));
-    }
-    Ok(())
+fn cross_site() -> ApiError {
+    ApiError::new(
+        Code::CrossSite,
+        "the request comes from a page of another site",
+    )
+    .remedy(
+        "behind a proxy that rewrites `Host`, list it in TRUSTED_PROXIES or its origin in \
+         HTTP_ALLOWED_ORIGINS",
+    )
 }
 
-/// Refuses everything but requests that provably come from our own pages: for the one GET that
-/// changes something.
-pub(crate) fn require_own_page(headers: &HeaderMap, allowed: &[String]) -> Result<(), ApiError> {
-    if is_own_page(headers, allowed) != Some(true) {
-        return Err(ApiError::new(
-            Code::CrossSite,
-            "GET changes something only when a page of this dashboard asks for it",
-        )
-        .remedy("send the same request as POST"));
+/// Refuses everything but requests that provably come from our own pages, or that no browser sends
+/// by itself: for the GET that changes something.
+pub(crate) fn require_own_page(state: &AppState, request: &HttpRequest) -> Result<(), ApiError> {
+    if matches!(Caller::of(request).identity, Identity::Token)
+        || from_own_page(state, request) == Some(true)
+    {
+        return Ok(());
     }
-    Ok(())
+    Err(ApiError::new(
+        Code::CrossSite,
+        "GET changes something only when a page of this dashboard or a token asks for it",
+    )
+    .remedy("send the same request as POST"))
 }
 
 /// Whether a browser sends this for a page of ours; `None` when nothing tells.
-fn is_own_page(headers: &HeaderMap, allowed: &[String]) -> Option<bool> {
+pub(crate) fn from_own_page(state: &AppState, request: &HttpRequest) -> Option<bool> {
+    let sender = Sender::of(request);
+    is_own_page(
+        request.headers(),
+        &sender,
+        &state.settings().allowed_origins,
+    )
+}
+
+/// Whether a browser sends this for a page of ours; `None` when nothing tells.
+fn is_own_page(headers: &HeaderMap, sender: &Sender, allowed: &[String]) -> Option<bool> {
     // Browsers set it themselves and pages cannot; it is not sent over plain HTTP to other hosts
     // than localhost, which is why the origin is looked at too.
     let site = headers.get(SEC_FETCH_SITE).map(HeaderValue::as_bytes);
@@ -135,15 +199,14 @@ fn is_own_page(headers: &HeaderMap, allowed: &[String]) -> Option<bool> {
     if site.is_some_and(|site| site != b"none") {
         return Some(false);
     }
-    let host = headers
-        .get(header::HOST)
-        .and_then(|host| host.to_str().ok());
+    let host = sender.host.as_deref();
     Some(host.is_some_and(|host| host.eq_ignore_ascii_case(authority)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Proxies;
 
     fn own_page(pairs: &[(&'static str, &str)]) -> Option<bool> {
         let mut headers = HeaderMap::new();
@@ -153,7 +216,8 @@ mod tests {
                 HeaderValue::from_str(value).unwrap(),
             );
         }
-        is_own_page(&headers, &["https://ui.example.com".to_owned()])
+        let sender = Proxies::default().sender(None, &headers);
+        is_own_page(&headers, &sender, &["https://ui.example.com".to_owned()])
     }
 
     #[test]

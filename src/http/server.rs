@@ -1,15 +1,10 @@
 //! The server: limits of connections and times.
 
-use std::{any::Any, io, net::TcpListener, time::Duration};
+use std::{io, net::TcpListener, time::Duration};
 
-use actix_web::{
-    App, HttpServer,
-    dev::{Extensions, Server},
-    middleware::Compress,
-    rt::net::TcpStream,
-};
+use actix_web::{App, HttpServer, dev::Server, middleware::Compress};
 
-use super::{AppState, configure};
+use super::{AppState, configure, tls};
 
 /// Threads that serve. Handlers read views and wait for nothing, so that more would not help.
 const WORKERS: usize = 2;
@@ -27,10 +22,12 @@ const SHUTDOWN_WITHIN: u64 = 2;
 /// Serves all faces on `listener` until the returned server is stopped. Signals are the caller's.
 ///
 /// # Errors
-/// The listener cannot be used.
+/// The listener or the certificate cannot be used.
 pub fn serve(listener: TcpListener, state: AppState) -> io::Result<Server> {
     let connections_per_worker = state.settings().connections_max.div_ceil(WORKERS);
     let request_timeout = state.settings().request_timeout;
+    let certificate = state.settings().tls.as_ref().map(tls::config).transpose()?;
+    cut_off_stalled_readers(&listener);
     let server = HttpServer::new(move || {
         App::new()
             .wrap(Compress::default())
@@ -40,21 +37,20 @@ pub fn serve(listener: TcpListener, state: AppState) -> io::Result<Server> {
     .max_connections(connections_per_worker)
     .keep_alive(KEEP_ALIVE)
     .client_request_timeout(request_timeout)
-    .on_connect(cut_off_stalled_readers)
     .shutdown_timeout(SHUTDOWN_WITHIN)
-    .disable_signals()
-    .listen(listener)?
-    .run();
-    Ok(server)
+    .disable_signals();
+    let server = match certificate {
+        Some(certificate) => server.listen_rustls_0_23(listener, certificate)?,
+        None => server.listen(listener)?,
+    };
+    Ok(server.run())
 }
 
-/// Nothing in the server watches a client that no longer reads; the kernel can.
-fn cut_off_stalled_readers(connection: &dyn Any, _: &mut Extensions) {
-    let Some(stream) = connection.downcast_ref::<TcpStream>() else {
-        return;
-    };
+/// Nothing in the server watches a client that no longer reads; the kernel can. What is set for the
+/// listener counts for the connections that it takes.
+fn cut_off_stalled_readers(listener: &TcpListener) {
     let millis = UNREAD_MAX.as_millis() as u32;
-    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(stream, millis) {
+    if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(listener, millis) {
         tracing::debug!(%error, "the time limit for unread answers cannot be set");
     }
 }

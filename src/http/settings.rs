@@ -6,7 +6,7 @@ use gantry_mesos::http::HttpOptions;
 
 use super::logs::LogTail;
 use crate::{
-    config::{Config, Store},
+    config::{Auth, Config, Network, Store, Tls},
     runtime,
 };
 
@@ -43,6 +43,14 @@ pub struct HttpSettings {
     /// Origins besides the request's own `Host` that may change state, as browsers write them
     /// (`https://ui.example.com`): for proxies that rewrite `Host`.
     pub allowed_origins: Vec<String>,
+    /// Who is let in, and as what.
+    pub auth: Auth,
+    /// Proxies whose word about the client is taken.
+    pub trusted_proxies: Vec<Network>,
+    /// Path at which a proxy shows Gantry, without a slash at the end; empty for none.
+    pub url_prefix: String,
+    /// The server's own certificate.
+    pub tls: Option<Tls>,
     /// Files here replace templates of the same name.
     pub templates_dir: Option<PathBuf>,
     /// Files here replace or add to the static files.
@@ -78,6 +86,10 @@ impl HttpSettings {
             declared_counts: Vec::new(),
             heartbeat_max: Duration::from_secs(60),
             allowed_origins: Vec::new(),
+            auth: Auth::default(),
+            trusted_proxies: Vec::new(),
+            url_prefix: String::new(),
+            tls: None,
             templates_dir: None,
             static_dir: None,
             // Each holds a connection and a little memory; a team has tens of open dashboards.
@@ -117,6 +129,10 @@ impl HttpSettings {
             connections_max: config.http.connections_max,
             request_timeout: config.http.request_timeout,
             allowed_origins: config.http.allowed_origins.clone(),
+            auth: config.auth.clone(),
+            trusted_proxies: config.http.trusted_proxies.clone(),
+            url_prefix: config.http.url_prefix.clone(),
+            tls: config.http.tls.clone(),
             heartbeat_max: config.http.heartbeat_max,
             templates_dir: config.http.templates_dir.clone(),
             static_dir: config.http.static_dir.clone(),

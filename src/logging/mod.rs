@@ -18,6 +18,7 @@ use std::{
 };
 
 use gantry_core::EnvironmentValue;
+use secrecy::ExposeSecret as _;
 use tracing::{Event, Level, Subscriber, level_filters::LevelFilter};
 use tracing_subscriber::{
     Layer, Registry, filter::Targets, layer::Context, layer::SubscriberExt as _,
@@ -80,6 +81,7 @@ pub fn secrets_of(config: &Config) -> Vec<String> {
             EnvironmentValue::Secret(secret) => secret.reveal(),
             EnvironmentValue::Plain(_) => None,
         })
+        .chain(config.auth.secrets().map(|secret| secret.expose_secret()))
         .filter(|secret| secret.len() >= SECRET_MIN)
         .map(str::to_owned)
         .collect();

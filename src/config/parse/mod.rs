@@ -1,5 +1,6 @@
 //! Pure parsers: text in; a typed value, or what is wrong and what to do, out.
 
+mod access;
 mod address;
 mod constraint;
 mod container;
@@ -10,6 +11,11 @@ mod units;
 mod update;
 mod zookeeper;
 
+pub(crate) use access::is_mail;
+pub(super) use access::{
+    basic_users, callback, cookie_key, domains, filter, groups, networks, provider, rules,
+    url_prefix, user_names,
+};
 pub(super) use address::{Home, host, listen, origins, port, roles, store};
 pub(super) use constraint::constraints;
 pub(super) use container::{

@@ -3,11 +3,13 @@
 use std::{path::PathBuf, time::Duration};
 
 use gantry_mesos::address::MasterSource;
+use regex::Regex;
 use secrecy::SecretString;
 
 use super::{Kind, Required, Variable, variables};
 use crate::config::{
     Address, LogFormat, LogLevel,
+    access::{BasicUser, Network, Rule},
     parse::{self, Outcome, Parsed, plain, wrong},
 };
 
@@ -221,8 +223,8 @@ variables! { Framework, Framework in
         help: "Where the HTTP server listens, as `host:port`, when that is not `HOST:PORT0`; `0.0.0.0:3000` for every address.",
     }
     ADVERTISED_URL: String = parse::base_url, {
-        default_words: Some("`http://HOST:PORT0`"),
-        help: "Where the other Gantrys of this framework reach this one: those that stand by pass requests on to the leader. Not a load balancer before them all.",
+        default_words: Some("`http://HOST:PORT0`, with `TLS_CERT` `https://HOST:PORT0`"),
+        help: "Where the other Gantrys of this framework reach this one: those that stand by pass requests on to the leader. Not a load balancer before them all. With TLS it must be a name of the certificate.",
     }
     HTTP_BODY_MAX: usize = |text| parse::size_in(text, 1 << 10, 1 << 30), {
         kind: Kind::Size,
@@ -248,6 +250,27 @@ variables! { Framework, Framework in
     HTTP_ALLOWED_ORIGINS: Vec<String> = parse::origins, {
         kind: Kind::List,
         help: "Origins besides the server's own whose pages may change something: `https://ui.example.com`. For proxies that rewrite `Host`.",
+    }
+    TRUSTED_PROXIES: Vec<Network> = parse::networks, {
+        kind: Kind::List,
+        help: "Addresses or networks of the proxies before Gantry: what they say of the client in `X-Forwarded-For`, `X-Forwarded-Proto` and `X-Forwarded-Host` is believed, of others it is ignored. It decides what the log says and which page is our own, never who is let in.",
+    }
+    URL_PREFIX: String = parse::url_prefix, {
+        default_words: Some("none"),
+        help: "Path at which a proxy shows Gantry, `/service/my-framework`, whether or not the proxy takes it away.",
+    }
+    TLS_CERT: PathBuf = path, {
+        kind: Kind::Path,
+        help: "PEM file of the server's certificate and those between it and the authority: HTTP is then served over TLS alone. It is read again when it changes.",
+    }
+    TLS_KEY: PathBuf = path, {
+        kind: Kind::Path,
+        help: "PEM file of the certificate's private key.",
+    }
+    TLS_HSTS: Duration = |text| parse::duration_in(text, Duration::ZERO, 3 * 365 * DAY), {
+        kind: Kind::Duration,
+        default: Some("365d"),
+        help: "With `TLS_CERT`, for how long browsers are told never to come without TLS (`Strict-Transport-Security`). It counts for all ports of the host's name; `0` for where other things are served without TLS.",
     }
     HEALTH_TIMEOUT: Duration = |text| parse::duration_in(text, SECOND, DAY), {
         kind: Kind::Duration,
@@ -383,10 +406,50 @@ variables! { Framework, Framework in
     }
 
     section Login;
-    AUTH_COOKIE_ENCRYPTION_KEY: SecretString = secret, {
+    AUTH_COOKIE_ENCRYPTION_KEY: SecretString = parse::cookie_key, {
         secret: true,
-        help: "Switches login on. Login is not available in this version, so setting it is an error: Gantry does not run open when login was asked for.",
+        help: "Switches login on; encrypts the cookies. At least 32 bytes, random, the same for all Gantrys of the framework. With it GitLab, Google, tokens or Basic credentials must be configured. Without it, and without `API_TOKENS_FILE` and `HTTP_CREDENTIALS`, everybody who reaches the port may do everything.",
+        note: "Of any length in the original, where it signs the cookie only.",
         since: Variable::ORIGINAL,
+    }
+    AUTH_COOKIE_ENCRYPTION_KEY_OLD: SecretString = parse::cookie_key, {
+        secret: true,
+        help: "The key before the last change: sessions made with it go on. Remove it a day after the change.",
+    }
+    AUTH_SESSION_IDLE: Duration = |text| parse::duration_in(text, 60 * SECOND, 31 * DAY), {
+        kind: Kind::Duration,
+        default: Some("8h"),
+        help: "A session ends when its browser has asked for nothing for so long.",
+        note: "Sessions of the original never end.",
+    }
+    AUTH_SESSION_MAX: Duration = |text| parse::duration_in(text, 60 * SECOND, 31 * DAY), {
+        kind: Kind::Duration,
+        default: Some("24h"),
+        help: "A session ends so long after the login, whatever is done in it. Who lost his group at the provider stays in until then.",
+    }
+    AUTH_ADMINS: Vec<Rule> = parse::rules, {
+        kind: Kind::List,
+        default_words: Some("whoever may operate"),
+        help: "Who may also restart the framework, kill all tasks, release the brake, back up, and end the sessions of others: `gitlab:USER`, `gitlab-group:FULL/PATH`, `google:MAIL`, `google-domain:DOMAIN`, `basic:USER`. It lets nobody in who may not enter.",
+    }
+    AUTH_VIEWERS: Vec<Rule> = parse::rules, {
+        kind: Kind::List,
+        help: "Who may only look, in the form of `AUTH_ADMINS`; `*` for everybody who is no admin. Everybody else who may enter may operate.",
+    }
+    AUTH_ALLOW_ANY: bool = parse::boolean, {
+        kind: Kind::Boolean,
+        default: Some("false"),
+        help: "Let everybody with an account at the provider in. Without it a provider that no rule narrows is refused.",
+        note: "The original does so without being asked.",
+    }
+    API_TOKENS_FILE: PathBuf = path, {
+        kind: Kind::Path,
+        help: "File of the tokens for programs, one line each as `gantry token new` prints it. It holds no secret, and is read again when it changes; a file that cannot be read lets nobody in.",
+    }
+    HTTP_CREDENTIALS: Vec<BasicUser> = parse::basic_users, {
+        secret: true,
+        help: "`user:password` for HTTP Basic authentication; several, one a line. What they may do `AUTH_ADMINS` and `AUTH_VIEWERS` say, as `basic:user`.",
+        note: "Eremetic's variable; a text without a colon is refused instead of running open.",
     }
     CREDENTIALS_URL: SecretString = secret, {
         // It may hold a password, or a signature in its query.
@@ -396,42 +459,66 @@ variables! { Framework, Framework in
         since: Variable::ORIGINAL,
     }
     GITLAB_APP_ID: String = parse::line, {
-        help: "GitLab login; without effect while login is not available.",
+        help: "Id of the application at GitLab; with it people log in there. It needs the scopes `openid`, `profile` and `email`.",
+        note: "The original asks for the scope `api`.",
         since: Variable::ORIGINAL,
     }
     GITLAB_APP_SECRET: SecretString = secret, {
         secret: true,
-        help: "GitLab login; without effect while login is not available.",
+        help: "Its secret. Needed with `GITLAB_APP_ID`.",
         since: Variable::ORIGINAL,
     }
-    GITLAB_CALLBACK_URL: String = parse::line, {
-        help: "GitLab login; without effect while login is not available.",
+    GITLAB_CALLBACK_URL: String = parse::callback, {
+        help: "Where GitLab sends the browser back to, exactly as registered there: the dashboard's address and `/auth/gitlab/callback`. Needed with `GITLAB_APP_ID`. With https the cookies are sent over https alone.",
         since: Variable::ORIGINAL,
     }
-    GITLAB_URL: String = parse::line, {
-        help: "GitLab login; without effect while login is not available.",
+    GITLAB_URL: String = parse::provider, {
+        default: Some("https://gitlab.com"),
+        help: "Address of the GitLab; http is taken on loopback only.",
         since: Variable::ORIGINAL,
+    }
+    GITLAB_SCOPE: String = parse::line, {
+        default: Some("openid profile email"),
+        help: "What Gantry asks to know. Without `openid` plain OAuth 2.0 is used with `/api/v4/user` and, for groups, `/api/v4/groups`: `read_user read_api`, or the `api` of an old application. A GitLab without OpenID Connect is asked that way in any case.",
+    }
+    GITLAB_ALLOWED_GROUPS: Vec<String> = parse::groups, {
+        kind: Kind::List,
+        help: "Full paths of groups, `developers/frontend`: their members and those of their subgroups may enter.",
+        note: "The original lets in whoever has an account.",
+    }
+    GITLAB_ALLOWED_USERS: Vec<String> = parse::user_names, {
+        kind: Kind::List,
+        help: "Names of users who may enter, whatever their groups.",
     }
     GOOGLE_CLIENT_ID: String = parse::line, {
-        help: "Google login; without effect while login is not available.",
+        help: "Id of the OAuth client at Google; with it people log in there.",
         since: Variable::ORIGINAL,
     }
     GOOGLE_CLIENT_SECRET: SecretString = secret, {
         secret: true,
-        help: "Google login; without effect while login is not available.",
+        help: "Its secret. Needed with `GOOGLE_CLIENT_ID`.",
         since: Variable::ORIGINAL,
     }
-    GOOGLE_CALLBACK_URL: String = parse::line, {
-        help: "Google login; without effect while login is not available.",
+    GOOGLE_CALLBACK_URL: String = parse::callback, {
+        help: "Where Google sends the browser back to, exactly as registered there: the dashboard's address and `/auth/google/callback`. Needed with `GOOGLE_CLIENT_ID`.",
         since: Variable::ORIGINAL,
     }
     GOOGLE_SCOPE: String = parse::line, {
-        help: "Google login; without effect while login is not available.",
+        help: "What Gantry asks to know besides `openid`, `email` and `profile`.",
+        note: "The original asks for `profile` alone, with which `GOOGLE_FILTER` lets nobody in.",
         since: Variable::ORIGINAL,
     }
-    GOOGLE_FILTER: String = parse::line, {
-        help: "Google login; without effect while login is not available.",
+    GOOGLE_FILTER: Regex = parse::filter, {
+        help: "Regular expression that the verified e-mail address must match, anywhere in it: write `@example\\.com$`, not `example.com`.",
         since: Variable::ORIGINAL,
+    }
+    GOOGLE_ALLOWED_DOMAINS: Vec<String> = parse::domains, {
+        kind: Kind::List,
+        help: "Domains of Google Workspace whose accounts may enter; Google itself says of which domain an account is. With `GOOGLE_FILTER` both must hold.",
+    }
+    GOOGLE_ISSUER: String = parse::provider, {
+        default: Some("https://accounts.google.com"),
+        help: "Another provider of OpenID Connect in the place of Google, for trying things out; http is taken on loopback only.",
     }
 
     section Environment;

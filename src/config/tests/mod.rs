@@ -1,5 +1,6 @@
 //! Whole environments: what is read from them, and what is said about them.
 
+mod access;
 mod store;
 mod update;
 
@@ -203,18 +204,6 @@ fn masters_and_credentials() {
         );
         assert!(!errors.concat().contains("hush"), "{errors:?}");
     }
-}
-
-#[test]
-fn login_is_never_silently_left_out() {
-    let key = bad(&[("AUTH_COOKIE_ENCRYPTION_KEY", "sesame")]);
-    assert!(
-        key.len() == 1 && key[0].contains("login, which is not available"),
-        "{key:?}"
-    );
-    assert!(!key[0].contains("sesame"));
-    assert!(bad(&[("AUTH_COOKIE_ENCRYPTION_KEY_FILE", "/no/such/file")])[0].contains("login"));
-    assert!(warned(&[("GITLAB_APP_ID", "x")])[0].contains("everyone"));
 }
 
 #[test]

@@ -9,7 +9,10 @@ use super::{
     shapes::{InOrder, Number, TaskObject, is_launched, launch_order},
     unconfirmed,
 };
-use crate::http::{AppState, error::ApiError, proxy, query::Query, security};
+use crate::{
+    auth::{Access, Caller},
+    http::{AppState, error::ApiError, proxy, query::Query, security},
+};
 
 /// How long the one who asked for a restart has to receive the answer, as in the original.
 const RESTART_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
@@ -39,8 +42,25 @@ struct Logging<'a> {
     level: &'a str,
 }
 
+/// What everybody may know: by `user` the original's page sees that it has to log in.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Stranger<'a> {
+    framework_name: &'a str,
+    user: &'static str,
+}
+
 /// `GET /framework/configuration`
-pub(crate) async fn configuration(state: web::Data<AppState>) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn configuration(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    if !Caller::of(&request).may(Access::View) {
+        return Ok(HttpResponse::Ok().json(Stranger {
+            framework_name: &state.settings().framework_name,
+            user: "",
+        }));
+    }
     require_first_subscription(&state)?;
     let view = state.handle().view();
     let settings = state.settings();
@@ -71,7 +91,7 @@ pub(crate) async fn configuration(state: web::Data<AppState>) -> Result<HttpResp
         use_zk: settings.use_zookeeper,
         static_ports: true,
         serial_numbered_tasks: false,
-        user_auth_support: false,
+        user_auth_support: !state.gate().is_open(),
         tasks: InOrder(tasks),
         restart_states: [
             "TASK_FAILED",
@@ -210,7 +230,7 @@ pub(crate) async fn restart_by_get(
     state: web::Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    security::require_own_page(request.headers(), &state.settings().allowed_origins)?;
+    security::require_own_page(&state, &request)?;
     restart(state, request).await
 }
 

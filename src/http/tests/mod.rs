@@ -2,7 +2,9 @@
 
 mod compat;
 mod events;
+mod login;
 mod looking;
+mod provider;
 mod role;
 mod security;
 mod v2;

@@ -155,7 +155,13 @@ pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
             .filter(|deployment| !deployment.status.is_over())
             .count(),
         unknown_tasks: view.unknown_tasks.len(),
-        warnings: vec!["open access: no login is configured, everybody who reaches this address can change everything"],
+        warnings: if state.gate().is_open() {
+            vec![
+                "open access: no login is configured, everybody who reaches this address can change everything",
+            ]
+        } else {
+            Vec::new()
+        },
     })
 }
 
