@@ -6,5 +6,6 @@
 )]
 
 mod abilities;
+mod examples;
 mod limits;
 mod support;
