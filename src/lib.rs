@@ -8,6 +8,7 @@ pub mod config;
 pub mod dashboard;
 pub mod http;
 pub mod logging;
+mod modules;
 pub mod plan;
 pub mod runtime;
 pub mod service;

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::{self, Config},
     http::{self, AppState, HttpSettings},
+    modules::Modules,
     runtime::{self, Candidate, Handle, Home, HomeKind, RuntimeError, Term, Work},
 };
 use home::{Alone, Ensemble};
@@ -51,6 +52,7 @@ pub struct StartOptions {
 pub struct Service {
     handle: Handle,
     candidate: JoinHandle<Result<(), RuntimeError>>,
+    modules: JoinHandle<()>,
     stop: CancellationToken,
     state: AppState,
     server: ServerHandle,
@@ -141,13 +143,16 @@ impl Service {
         term: Option<Term>,
     ) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(StartError::Serve)?;
-        let state = AppState::new(handle.clone(), HttpSettings::from_config(config));
+        let modules = Modules::find(&config.framework, &config.modules);
+        let settings = HttpSettings::from_config(config);
+        let state = AppState::with_modules(handle.clone(), settings, modules.clone());
         let server = http::serve(listener, state.clone()).map_err(StartError::Serve)?;
         let stop = CancellationToken::new();
         let trends = state.clone();
         let keep = async move { trends.keep_trends().await };
         tokio::spawn(stop.clone().run_until_cancelled_owned(keep));
         let service = Self {
+            modules: tokio::spawn(modules.run(handle.clone())),
             handle,
             candidate: tokio::spawn(candidate.run(term, stop.clone())),
             stop,
@@ -199,6 +204,7 @@ impl Service {
                 Err(error) => error.to_string(),
             })),
         }
+        self.modules.abort();
         self.stop.cancel();
         self.state.leave();
         let farewell = match self.handle.home().kind {

@@ -16,6 +16,7 @@ mod home;
 pub mod leader;
 pub mod local;
 pub mod logs;
+pub mod module;
 pub mod output;
 pub mod plan;
 mod preview;
@@ -97,6 +98,8 @@ pub enum Command {
     Brake(brake::BrakeOptions),
     /// Tokens for programs
     Token(token::TokenOptions),
+    /// Try out a module
+    Module(module::ModuleOptions),
     /// Write what a shell needs to complete this command line
     Completions(completions::CompletionsOptions),
     /// The sample service of `gantry dev`: a small HTTP server on $PORT0
@@ -141,6 +144,7 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Audit(options) => return asked(audit::run(&options, out)),
         Command::Brake(options) => return asked(brake::run(&options, out)),
         Command::Deploy(options) => return ended(block_on(deploy::run(&options, out))),
+        Command::Module(options) => return ended(block_on(module::run(&options, out))),
         Command::Plan(options) => plan::run(&options, out),
         Command::Check(options) => check::run(&options, out),
         Command::Token(options) => token::run(&options, out, &mut io::stderr()),

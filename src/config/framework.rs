@@ -7,9 +7,11 @@ use gantry_mesos::{
     address::{HostPort, MASTER_PORT, MasterSource},
     credentials::Credentials,
 };
+use secrecy::SecretString;
 
 use super::{
-    Address, Auth, Framework, Http, Logging, MasterShown, Mesos, Store, Tls, access,
+    Address, Auth, Framework, Http, Logging, MasterShown, Mesos, ModuleVariables, Modules, Store,
+    Tls, access,
     reader::{Reader, read_file},
     store,
     table::framework::*,
@@ -25,6 +27,7 @@ pub(super) struct Once {
     pub(super) store: Store,
     pub(super) http: Http,
     pub(super) auth: Auth,
+    pub(super) modules: Modules,
     pub(super) logging: Logging,
     pub(super) scheduler: Settings,
     pub(super) shutdown_timeout: std::time::Duration,
@@ -89,6 +92,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Once> {
     let mesos = mesos(reader);
     let store = store::read(reader, sandbox.as_ref(), &framework.task_name);
     let http = http(reader, listen, advertised_url, tls);
+    let modules = modules(reader);
     let logging = logging(reader, &framework.name, sandbox);
     let scheduler = scheduler(reader, &framework);
     let auth = access::read(reader);
@@ -98,6 +102,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Once> {
         store: store?,
         http: http?,
         auth: auth?,
+        modules: modules?,
         logging: logging?,
         scheduler: scheduler?,
         shutdown_timeout: shutdown_timeout?,
@@ -253,6 +258,24 @@ fn http(
         heartbeat_max: heartbeat_max?,
         templates_dir,
         static_dir,
+    })
+}
+
+fn modules(reader: &mut Reader<'_>) -> Option<Modules> {
+    let directory = reader.framework(&MODULES_DIR);
+    let fetch_allow = reader.framework(&MODULE_FETCH_ALLOW);
+    let names = reader.variables.names().into_iter();
+    let variables = names
+        .filter(|name| name.starts_with("MODULE_") && *name != MODULE_FETCH_ALLOW.about.name)
+        .filter_map(|name| {
+            let value = reader.variables.get(name).ok()??;
+            Some((name.to_owned(), SecretString::from(value)))
+        })
+        .collect();
+    Some(Modules {
+        directory: directory?,
+        fetch_allow: fetch_allow.unwrap_or_default(),
+        variables: ModuleVariables::new(variables),
     })
 }
 

@@ -90,6 +90,7 @@ impl Config {
                     store: once.store,
                     http: once.http,
                     auth: once.auth,
+                    modules: once.modules,
                     logging: once.logging,
                     scheduler: once.scheduler,
                     services,

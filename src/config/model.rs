@@ -1,6 +1,6 @@
 //! What the environment says, as plain data. Nothing here has been opened, bound or connected.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use gantry_core::{ServiceSpec, Settings, WorkloadName};
 use gantry_mesos::{address::MasterSource, credentials::Credentials};
@@ -21,6 +21,8 @@ pub struct Config {
     pub http: Http,
     /// Who is let in, and as what.
     pub auth: Auth,
+    /// The modules.
+    pub modules: Modules,
     /// The log.
     pub logging: Logging,
     /// The scheduler's own settings.
@@ -170,6 +172,40 @@ pub struct Http {
     pub templates_dir: Option<PathBuf>,
     /// Files here replace or add to the static files.
     pub static_dir: Option<PathBuf>,
+}
+
+/// Where modules are, and what they may reach.
+#[derive(Clone, Debug)]
+pub struct Modules {
+    /// The directory they are in; it need not exist.
+    pub directory: PathBuf,
+    /// What they may fetch from; see [`gantry_modules::FetchRules::parse`].
+    pub fetch_allow: Vec<String>,
+    /// What is set for single modules.
+    pub variables: ModuleVariables,
+}
+
+/// Every variable whose name begins with `MODULE_`: each module sees its own. May hold secrets, so
+/// that only names are shown.
+#[derive(Clone, Default)]
+pub struct ModuleVariables(BTreeMap<String, SecretString>);
+
+impl ModuleVariables {
+    /// By name.
+    pub fn new(variables: BTreeMap<String, SecretString>) -> Self {
+        Self(variables)
+    }
+
+    /// Names and values.
+    pub fn iter(&self) -> impl Iterator<Item = (&String, &SecretString)> {
+        self.0.iter()
+    }
+}
+
+impl fmt::Debug for ModuleVariables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
 }
 
 /// A host, not yet resolved, and a port.

@@ -146,7 +146,9 @@ fn nearest_of_framework(name: &str) -> Option<String> {
     let of_marathon = name
         .strip_prefix("PORT")
         .is_some_and(|rest| rest.starts_with('_') || rest.bytes().all(|b| b.is_ascii_digit()));
-    if of_marathon || OTHERS.contains(&name) || known(Scope::Framework, name) {
+    // Each module has its own.
+    let of_module = name.starts_with("MODULE_");
+    if of_marathon || of_module || OTHERS.contains(&name) || known(Scope::Framework, name) {
         return None;
     }
     let upper = name.to_uppercase();

@@ -70,7 +70,7 @@ pub(crate) async fn get(
 }
 
 /// The file of this path in the directory; `None` for a path that would lead out of it.
-fn inside(directory: &Path, path: &str) -> Option<PathBuf> {
+pub(crate) fn inside(directory: &Path, path: &str) -> Option<PathBuf> {
     let relative = Path::new(path);
     let plain = relative
         .components()
@@ -79,7 +79,7 @@ fn inside(directory: &Path, path: &str) -> Option<PathBuf> {
     (plain && !hidden && !path.is_empty()).then(|| directory.join(relative))
 }
 
-fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+pub(crate) fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     let metadata = fs::metadata(path)?;
     if !metadata.is_file() || metadata.len() > FILE_MAX {
         return Err(io::ErrorKind::InvalidData.into());
@@ -87,7 +87,7 @@ fn read_small(path: &Path) -> io::Result<Vec<u8>> {
     fs::read(path)
 }
 
-fn content_type(path: &str) -> &'static str {
+pub(crate) fn content_type(path: &str) -> &'static str {
     match path.rsplit('.').next() {
         Some("css") => "text/css; charset=utf-8",
         Some("js" | "mjs") => "text/javascript; charset=utf-8",

@@ -4,5 +4,5 @@
 mod assets;
 mod page;
 
-pub(crate) use assets::get as asset;
+pub(crate) use assets::{content_type, get as asset, inside, read_small};
 pub(crate) use page::{Pages, get as page, html};

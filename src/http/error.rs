@@ -36,6 +36,8 @@ pub(crate) enum Code {
     DeploymentState,
     NoWayBack,
     BrakeNotOn,
+    RefusedByModule,
+    ModuleFailed,
     BodyTooLarge,
     TooManyStreams,
     Busy,
@@ -69,7 +71,8 @@ impl Code {
             | Self::DeploymentState
             | Self::NoWayBack
             | Self::NotRunning
-            | Self::BrakeNotOn => StatusCode::CONFLICT,
+            | Self::BrakeNotOn
+            | Self::RefusedByModule => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyStreams
             | Self::Busy
@@ -78,7 +81,7 @@ impl Code {
             | Self::OutcomeUnknown => StatusCode::SERVICE_UNAVAILABLE,
             Self::TimedOut => StatusCode::GATEWAY_TIMEOUT,
             Self::AgentUnreachable | Self::AgentRefused => StatusCode::BAD_GATEWAY,
-            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::ModuleFailed | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
@@ -123,9 +126,10 @@ impl ApiError {
         Refusal::UnknownWorkload(gantry_core::WorkloadName::new(name)).into()
     }
 
-    /// Whether the fault is in the request and not in the state of Gantry.
+    /// Whether the fault is in the request and not in the state of Gantry, as the original knew it:
+    /// it had no modules that refuse.
     pub(crate) fn is_refusal(&self) -> bool {
-        self.code.status().is_client_error()
+        self.code != Code::RefusedByModule && self.code.status().is_client_error()
     }
 }
 

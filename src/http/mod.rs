@@ -12,6 +12,7 @@ mod login;
 mod logs;
 pub(crate) mod mask;
 mod metrics;
+mod modules;
 mod proxy;
 mod query;
 mod role;
@@ -45,6 +46,7 @@ use crate::{
     auth::{Caller, Gate, Proxies},
     cluster::Cluster,
     dashboard::Pages,
+    modules::Modules,
     runtime::Handle,
 };
 
@@ -65,6 +67,7 @@ pub struct AppState(Arc<Shared>);
 struct Shared {
     handle: Handle,
     settings: HttpSettings,
+    modules: Modules,
     pages: Pages,
     /// What only masters and agents know.
     cluster: Cluster,
@@ -82,8 +85,13 @@ struct Shared {
 }
 
 impl AppState {
-    /// The state of the faces, around a handle on the runtime.
+    /// The state of the faces, around a handle on the runtime; without modules.
     pub fn new(handle: Handle, settings: HttpSettings) -> Self {
+        Self::with_modules(handle, settings, Modules::none())
+    }
+
+    /// The same, with modules.
+    pub(crate) fn with_modules(handle: Handle, settings: HttpSettings, modules: Modules) -> Self {
         let client = proxy::client(settings.tls.as_ref());
         if let Err(error) = &client {
             tracing::error!(%error, "as a stand-by, this Gantry cannot hand anything to the leader");
@@ -105,6 +113,7 @@ impl AppState {
             client: client.ok(),
             handle,
             settings,
+            modules,
             pages,
             restart: watch::Sender::new(false),
             leaving: AtomicBool::new(false),
@@ -152,6 +161,10 @@ impl AppState {
         &self.0.settings
     }
 
+    pub(crate) fn modules(&self) -> &Modules {
+        &self.0.modules
+    }
+
     pub(crate) fn gate(&self) -> &Gate {
         &self.0.gate
     }
@@ -170,8 +183,13 @@ impl AppState {
         reason: Option<Reason>,
         command: Command,
     ) -> Result<Answer, ApiError> {
+        let caller = Caller::of(request).name;
+        if let Some(refusal) = self.modules().refusal(&caller, &command).await {
+            let message = format!("module {} refuses: {}", refusal.module, refusal.reason);
+            return Err(ApiError::new(Code::RefusedByModule, message));
+        }
         let actor = Actor {
-            name: Caller::of(request).name,
+            name: caller,
             address: proxy::asked_by(request),
             reason: reason
                 .map(|reason| reason.0)

@@ -17,7 +17,7 @@ use actix_web::{
 use super::{
     AppState, access, compat,
     error::{ApiError, Code},
-    events, health, login, logs, metrics, not_found, role, v2,
+    events, health, login, logs, metrics, modules, not_found, role, v2,
 };
 use crate::{
     auth::{Access, Caller},
@@ -25,7 +25,7 @@ use crate::{
 };
 use About::{Change, Events, Process, State};
 use Access::{Admin, Open, Operate, View};
-use Verb::{Get, GetAlone, Post, Put};
+use Verb::{Delete, Get, GetAlone, Patch, Post, Put};
 
 /// What a request is about: what a Gantry that does not lead does with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +51,10 @@ pub(crate) enum Verb {
     Post,
     /// PUT.
     Put,
+    /// PATCH.
+    Patch,
+    /// DELETE.
+    Delete,
 }
 
 impl Verb {
@@ -61,6 +65,8 @@ impl Verb {
             Self::Get | Self::GetAlone => "GET",
             Self::Post => "POST",
             Self::Put => "PUT",
+            Self::Patch => "PATCH",
+            Self::Delete => "DELETE",
         }
     }
 
@@ -70,6 +76,8 @@ impl Verb {
             Self::GetAlone => web::get(),
             Self::Post => web::post(),
             Self::Put => web::put(),
+            Self::Patch => web::patch(),
+            Self::Delete => web::delete(),
         }
     }
 }
@@ -127,6 +135,7 @@ pub(crate) fn all() -> Vec<Row> {
             ..row
         }));
     }
+    rows.extend(of_modules());
     rows
 }
 
@@ -208,6 +217,21 @@ fn original() -> Vec<Row> {
         row(Post, "/tasks/{task}/restart",           Operate, Change,  tasks::restart),
         row(Get, "/logs",                            View,    Process, logs::get),
     ]
+}
+
+/// What modules add, after everything else: a route of Gantry goes before theirs. Only the leader
+/// runs modules, so that their routes are handed to it whether or not they change anything.
+#[rustfmt::skip]
+fn of_modules() -> Vec<Row> {
+    let mut rows = vec![
+        row(Get, "/api/v2/modules",                  View,    Process, modules::list),
+        row(Get, "/static-modules/{module}/{path:.*}", View,  Process, modules::file),
+    ];
+    for (verb, access) in [(Get, View), (Post, Operate), (Put, Operate), (Patch, Operate), (Delete, Operate)] {
+        rows.push(row(verb, "/api/v2/modules/{module}/{path:.*}", access, Change, modules::route));
+        rows.push(row(verb, "/api/v1/{path:.*}",     access,  Change,  modules::any_route));
+    }
+    rows
 }
 
 /// Registers the table.

@@ -82,6 +82,7 @@ pub fn secrets_of(config: &Config) -> Vec<String> {
             EnvironmentValue::Plain(_) => None,
         })
         .chain(config.auth.secrets().map(|secret| secret.expose_secret()))
+        .chain(of_modules(config))
         .filter(|secret| secret.len() >= SECRET_MIN)
         .map(str::to_owned)
         .collect();
@@ -89,6 +90,15 @@ pub fn secrets_of(config: &Config) -> Vec<String> {
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets.dedup();
     secrets
+}
+
+/// What modules are given under a name that tells a secret: a module may write what it likes.
+fn of_modules(config: &Config) -> impl Iterator<Item = &str> {
+    const NAMES: [&str; 5] = ["TOKEN", "SECRET", "PASSWORD", "CREDENTIAL", "_KEY"];
+    let variables = config.modules.variables.iter();
+    variables
+        .filter(|(name, _)| NAMES.iter().any(|secret| name.contains(secret)))
+        .map(|(_, value)| value.expose_secret())
 }
 
 fn install(

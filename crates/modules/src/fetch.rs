@@ -81,18 +81,9 @@ impl FetchRules {
     /// IP address (version 6 in brackets), `*` for every host, and `tasks`.
     ///
     /// # Errors
-    /// A pattern that is none.
+    /// A pattern that is none, too many of them, or there is no HTTP client.
     pub fn parse<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, RuleError> {
-        let patterns: Vec<_> = patterns
-            .into_iter()
-            .map(str::trim)
-            .filter(|text| !text.is_empty())
-            .map(|text| Pattern::parse(text).ok_or_else(|| RuleError::Pattern(text.to_owned())))
-            .collect::<Result<_, _>>()?;
-        if patterns.len() > PATTERNS_MAX {
-            return Err(RuleError::TooMany);
-        }
-        let patterns: Arc<[Pattern]> = patterns.into();
+        let patterns: Arc<[Pattern]> = read(patterns)?.into();
         let client = Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
@@ -102,6 +93,14 @@ impl FetchRules {
             .build()
             .map_err(|error| RuleError::Client(error.to_string()))?;
         Ok(Self { patterns, client })
+    }
+
+    /// Whether these are patterns, without making anything of them.
+    ///
+    /// # Errors
+    /// A pattern that is none, or too many of them.
+    pub fn check<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<(), RuleError> {
+        read(patterns).map(|_| ())
     }
 
     /// Why this URL may not be fetched from, as a clause.
@@ -129,6 +128,19 @@ impl FetchRules {
             } => listed_port.is_none_or(|listed| listed == port) && listed.matches(host, address),
         });
         (!allowed).then(|| format!("{host}:{port} is not in MODULE_FETCH_ALLOW"))
+    }
+}
+
+fn read<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Vec<Pattern>, RuleError> {
+    let patterns: Vec<_> = patterns
+        .into_iter()
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+        .map(|text| Pattern::parse(text).ok_or_else(|| RuleError::Pattern(text.to_owned())))
+        .collect::<Result<_, _>>()?;
+    match patterns.len() > PATTERNS_MAX {
+        true => Err(RuleError::TooMany),
+        false => Ok(patterns),
     }
 }
 

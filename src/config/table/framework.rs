@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use gantry_mesos::address::MasterSource;
+use gantry_modules::FetchRules;
 use regex::Regex;
 use secrecy::SecretString;
 
@@ -68,6 +69,18 @@ fn master(text: &str) -> Outcome<MasterSource> {
         },
         plain,
     )
+}
+
+fn fetch_hosts(text: &str) -> Outcome<Vec<String>> {
+    let hosts: Vec<_> = text.split(',').map(str::trim).collect();
+    let hosts: Vec<_> = hosts.into_iter().filter(|host| !host.is_empty()).collect();
+    match FetchRules::check(hosts.iter().copied()) {
+        Ok(()) => plain(hosts.into_iter().map(str::to_owned).collect()),
+        Err(error) => wrong(
+            format!("is no list of hosts: {error}"),
+            "write host, host:port, *.domain, an address or tasks, with commas between",
+        ),
+    }
 }
 
 fn time(text: &str) -> Outcome<Duration> {
@@ -285,6 +298,19 @@ variables! { Framework, Framework in
     STATIC_DIR: PathBuf = path, {
         kind: Kind::Path,
         help: "Files in this directory replace the built-in static files of the same names, or are added to them.",
+    }
+
+    section Modules;
+    MODULES_DIR: PathBuf = path, {
+        kind: Kind::Path,
+        default: Some("modules"),
+        default_words: Some("`modules` in the working directory"),
+        help: "Directory whose `<name>-module` and `module-<name>` are loaded as modules, each a directory with an `index.js`; docs/modules.md tells how they are written.",
+        note: "The original looks for `*-module` in its working directory; these are loaded too.",
+    }
+    MODULE_FETCH_ALLOW: Vec<String> = fetch_hosts, {
+        kind: Kind::List,
+        help: "Hosts that modules may fetch from: `host`, `host:port`, `*.domain`, an address, `*` for all, `tasks` for the framework's own tasks. Without it, none. Each module also sees, without this beginning, the variables named `MODULE_<NAME>_…`.",
     }
 
     section Logging;

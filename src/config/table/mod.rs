@@ -56,6 +56,8 @@ pub enum Section {
     Store,
     /// The HTTP server.
     Http,
+    /// Modules.
+    Modules,
     /// The log.
     Logging,
     /// The scheduler.
@@ -86,6 +88,7 @@ impl Section {
             Self::Mesos => "Mesos",
             Self::Store => "Store",
             Self::Http => "HTTP server",
+            Self::Modules => "Modules",
             Self::Logging => "Log",
             Self::Scheduler => "Scheduler",
             Self::Login => "Login",

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, http::header, web};
 use gantry_core::{Amount, Workload};
+use gantry_modules::Hook;
 use serde::Serialize;
 
 use super::{
@@ -31,7 +32,11 @@ struct Configuration<'a> {
     user_auth_support: bool,
     tasks: InOrder<'a, TaskObject<'a>>,
     restart_states: [&'static str; 5],
-    module_list: [&'static str; 0],
+    module_list: Vec<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health_check: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader_check: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -100,7 +105,9 @@ pub(crate) async fn configuration(
             "TASK_FINISHED",
             "TASK_KILLED",
         ],
-        module_list: [],
+        module_list: state.modules().names().collect(),
+        health_check: state.modules().indicates(Hook::Healthy).then_some(true),
+        leader_check: state.modules().indicates(Hook::Leader).then_some(true),
     }))
 }
 
@@ -234,11 +241,13 @@ pub(crate) async fn restart_by_get(
     restart(state, request).await
 }
 
-/// `GET /moduleList`: one name a line; there are no modules.
-pub(crate) async fn module_list() -> HttpResponse {
+/// `GET /moduleList`: one name a line.
+pub(crate) async fn module_list(state: web::Data<AppState>) -> HttpResponse {
+    let names = state.modules().names();
+    let lines: String = names.map(|name| format!("{name}\n")).collect();
     HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
-        .body("")
+        .body(lines)
 }
 
 /// `GET /stylesheets/dynamic-style.css`

@@ -9,7 +9,7 @@ use gantry_core::{
 };
 use serde::{Serialize, Serializer, ser::SerializeMap};
 
-use crate::http::mask;
+use crate::{http::mask, modules::TaskSaid};
 
 /// An amount as JavaScript writes it: whole numbers without a fraction.
 #[derive(Clone, Copy, Default)]
@@ -118,6 +118,8 @@ struct RuntimeInfo<'a> {
     restarting: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     healthy: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leader: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -151,7 +153,7 @@ impl<'a> TaskObject<'a> {
         )
     }
 
-    /// A launched task.
+    /// A launched task, with what modules say of it.
     pub(crate) fn launched(
         workload: &'a Workload,
         template: &'a Template,
@@ -159,6 +161,7 @@ impl<'a> TaskObject<'a> {
         framework: &str,
         number: u32,
         task: &'a Task,
+        said: Option<&TaskSaid>,
     ) -> Self {
         let mut variables = user_variables(template);
         let ports = task.ports.iter().enumerate();
@@ -192,7 +195,8 @@ impl<'a> TaskObject<'a> {
                     ports: &task.ports,
                 },
                 restarting: is_restarting(task).then_some(true),
-                healthy: task.healthy,
+                healthy: said.and_then(|said| said.healthy).or(task.healthy),
+                leader: said.and_then(|said| said.leader),
             },
             task_id: id.as_str().to_owned(),
         });

@@ -108,6 +108,7 @@ impl LaunchedList {
                 &settings.framework_in_ids,
                 number,
                 task,
+                self.state.modules().said_of(task.uuid).as_deref(),
             ))
         });
         // Writing to memory does not fail, and a live task's template is always kept; `null`

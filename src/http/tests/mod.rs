@@ -4,6 +4,7 @@ mod compat;
 mod events;
 mod login;
 mod looking;
+mod modules;
 mod provider;
 mod role;
 mod security;

@@ -17,7 +17,9 @@ use gantry_core::{
 use gantry_store::{Member, Memory, Store};
 
 use crate::{
+    config,
     http::{AppState, HttpSettings, LogTail},
+    modules::Modules,
     runtime::{CommandError, ConnectionState, Handle, HomeKind, HomeStatus, Reach, Shared},
 };
 
@@ -38,6 +40,7 @@ pub(super) struct World {
     home: Arc<Mutex<HomeStatus>>,
     at: Mutex<u64>,
     offers: Mutex<u32>,
+    modules: Option<tempfile::TempDir>,
 }
 
 impl World {
@@ -48,6 +51,32 @@ impl World {
     /// One that leads.
     pub(super) fn with(services: Vec<ServiceSpec>, adjust: impl Fn(&mut HttpSettings)) -> Self {
         let world = Self::candidate(services, adjust);
+        world.lead();
+        world
+    }
+
+    /// One that leads, with modules of these names whose default functions have these bodies.
+    pub(super) async fn with_modules(services: Vec<ServiceSpec>, modules: &[(&str, &str)]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, body) in modules {
+            let module = directory.path().join(format!("{name}-module"));
+            std::fs::create_dir(&module).unwrap();
+            let source = format!("export default (gantry) => {{ {body} }}");
+            std::fs::write(module.join("index.js"), source).unwrap();
+            std::fs::write(module.join("page.html"), "<p>a page</p>").unwrap();
+        }
+        let mut world = Self::candidate(services, |_| {});
+        let handle = world.state.handle().clone();
+        let found = config::Modules {
+            directory: directory.path().to_owned(),
+            fetch_allow: Vec::new(),
+            variables: Default::default(),
+        };
+        let found = Modules::find(&framework(), &found);
+        let settings = world.state.settings().clone();
+        world.state = AppState::with_modules(handle.clone(), settings, found.clone());
+        world.modules = Some(directory);
+        tokio::spawn(found.run(handle));
         world.lead();
         world
     }
@@ -98,6 +127,7 @@ impl World {
             home,
             at: Mutex::new(START),
             offers: Mutex::new(0),
+            modules: None,
         }
     }
 
@@ -231,6 +261,19 @@ impl World {
             message: message.map(str::to_owned),
             healthy,
         })])
+    }
+}
+
+fn framework() -> config::Framework {
+    config::Framework {
+        name: "my fw".to_owned(),
+        task_name: "my-fw".to_owned(),
+        user: "root".to_owned(),
+        roles: Vec::new(),
+        hostname: "host".to_owned(),
+        webui_url: String::new(),
+        failover_timeout: Duration::ZERO,
+        background: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! `/api/v2/tasks`: live tasks, paged, filtered and sorted here and not in the browser.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, sync::Arc};
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use gantry_core::{
@@ -15,11 +15,14 @@ use super::{
     overview::millis,
     preview, to_json,
 };
-use crate::http::{
-    AppState,
-    body::{self, OnlyReason},
-    error::{ApiError, Code},
-    query::Query,
+use crate::{
+    http::{
+        AppState,
+        body::{self, OnlyReason},
+        error::{ApiError, Code},
+        query::Query,
+    },
+    modules::TaskSaid,
 };
 
 #[derive(Serialize)]
@@ -49,6 +52,9 @@ pub(super) struct TaskJson<'a> {
     running_at: Option<u64>,
     changed_at: u64,
     message: Option<&'a str>,
+    /// What modules say of it; absent when they say nothing.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    said: Option<Arc<TaskSaid>>,
 }
 
 impl<'a> TaskJson<'a> {
@@ -87,7 +93,13 @@ impl<'a> TaskJson<'a> {
             running_at: millis(task.running_at),
             changed_at: task.changed_at.as_millis(),
             message: task.message.as_deref(),
+            said: None,
         }
+    }
+
+    fn with(mut self, said: Option<Arc<TaskSaid>>) -> Self {
+        self.said = said;
+        self
     }
 }
 
@@ -344,9 +356,10 @@ pub(crate) async fn list(
         let view = state.handle().view();
         let (total, found) = select(&view, &filter, order, window)?;
         let framework = &state.settings().framework_in_ids;
-        let items = found
-            .into_iter()
-            .map(|found| TaskJson::new(&view, framework, found));
+        let items = found.into_iter().map(|found| {
+            let said = state.modules().said_of(found.task.uuid);
+            TaskJson::new(&view, framework, found).with(said)
+        });
         to_json(&Page::new(window, total, items.collect()))
     })
     .await
@@ -461,7 +474,8 @@ pub(crate) async fn get(
                     number: instance.number,
                     task,
                 };
-                Some(TaskJson::new(&view, framework, found))
+                let said = state.modules().said_of(task.uuid);
+                Some(TaskJson::new(&view, framework, found).with(said))
             }
             Run::Ended(_) => None,
         },
