@@ -13,7 +13,7 @@ mod test;
 const USAGE: &str = "\
 cargo xtask test                      install what the tests need and run all of them
 cargo xtask browser [PART...]         the dashboard in a real browser; files with PART in their names
-cargo xtask bench [core|launches|peer] measure, side by side where two things can be compared
+cargo xtask bench [core|launches|modules|takeover|peer] measure, side by side where two things can be compared
 cargo xtask sim [--seeds N] [--from S] drive Gantrys through seeded faults; --one SEED shows what happened
 cargo xtask ha [--rounds N] [--seed S]  rounds of faults on real processes, with figures
 cargo xtask fuzz [TARGET] [SECONDS]    fuzz the decoders (default: all, 60 s each)";

@@ -5,6 +5,7 @@
 
 mod http;
 mod launches;
+mod modules;
 mod peer;
 mod process;
 mod store;
@@ -44,6 +45,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         println!("\n== a stand-by takes over from a leader that is killed ==");
         let rest = arguments.get(1..).unwrap_or_default();
         takeover::run(rest)?;
+    }
+    if chosen("modules") {
+        println!("\n== launches with a module that is told of every change, and without ==");
+        modules::run()?;
     }
     if chosen("peer") {
         println!("\n== the same job for Gantry and for mesos-framework 0.5.3 ==");
