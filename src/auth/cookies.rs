@@ -136,3 +136,59 @@ fn in_names(framework: &str) -> String {
         .collect();
     format!("{name}.{tag}")
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    fn cookies(framework: &str, secure: bool) -> Cookies {
+        let key = SecretString::from("0123456789abcdef0123456789abcdef");
+        Cookies::new(framework, &key, None, secure, "/service/fw")
+    }
+
+    fn opened(cookies: &Cookies, name: String, value: &str) -> Option<String> {
+        let cookie = Cookie::new(name, value.to_owned());
+        let request = TestRequest::default().cookie(cookie).to_http_request();
+        cookies.open(&request, "session")
+    }
+
+    #[test]
+    fn a_cookie_is_opened_by_its_own_framework_under_its_own_name() {
+        for secure in [true, false] {
+            let own = cookies("fw", secure);
+            let sealed = own.seal("session", &"hello", 60).unwrap();
+            assert!(!sealed.to_string().contains("hello"));
+            let (name, value) = (own.named("session"), sealed.value());
+            assert_eq!(opened(&own, name.clone(), value).as_deref(), Some("hello"));
+            let login = own.seal("login-x", &"hello", 60).unwrap();
+            assert_eq!(opened(&own, name, login.value()), None, "of another kind");
+            let other = cookies("fx", secure);
+            assert_eq!(opened(&other, other.named("session"), value), None);
+            assert!(
+                own.seal("session", &"x".repeat(4_096), 60).is_none(),
+                "too large"
+            );
+        }
+        let names = ["a b", "a-b", "ab", "é", "ü"].map(|name| cookies(name, true).named("session"));
+        for name in &names {
+            assert!(name.starts_with("__Host-gantry-"));
+            assert!(
+                name.chars()
+                    .all(|c| c.is_ascii_graphic() && !"=;,\"\\".contains(c)),
+                "{name}"
+            );
+            assert_eq!(
+                names.iter().filter(|other| *other == name).count(),
+                1,
+                "{names:?}"
+            );
+        }
+        assert_eq!(
+            cookies("fw", false).forget("session").path(),
+            Some("/service/fw")
+        );
+        assert_eq!(cookies("fw", true).forget("session").path(), Some("/"));
+    }
+}

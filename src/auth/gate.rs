@@ -414,13 +414,22 @@ impl Gate {
         callback: Callback,
         from: Option<IpAddr>,
         now: Timestamp,
+        has_ended: impl Fn(&str, Timestamp) -> bool,
     ) -> Option<(Vec<Cookie<'static>>, Result<String, Problem>)> {
         let sessions = self.sessions.as_ref()?;
         let provider = sessions.provider(via)?;
         let mut set = Vec::new();
         let outcome = self.finished(sessions, provider, request, callback, now, &mut set);
         let outcome = match outcome.await {
-            Ok((session, next)) => {
+            Ok((mut session, next)) => {
+                session.begin_after_the_last_end(has_ended);
+                let limits = sessions.limits;
+                let lasts = session.seconds_left(now, limits);
+                let Some(sealed) = sessions.cookies.seal(SESSION, &session, lasts) else {
+                    tracing::error!(target: AUDIT, who = %session.person, "too long for a cookie");
+                    return Some((set, Err(Problem::Provider)));
+                };
+                set.push(sealed);
                 tracing::info!(
                     target: AUDIT, from = shown(from), who = %session.person,
                     name = session.person.name, level = session.access.name(),
@@ -526,13 +535,6 @@ impl Gate {
             seen: now.as_millis(),
             rules: sessions.rules.clone(),
         };
-        let limits = sessions.limits;
-        let sealed = cookies.seal(SESSION, &session, session.seconds_left(now, limits));
-        let sealed = sealed.ok_or_else(|| {
-            let why = "what the provider says is too large for a cookie";
-            (Problem::Provider, why.to_owned())
-        })?;
-        set.push(sealed);
         Ok((session, attempt.next))
     }
 

@@ -6,8 +6,9 @@ use anyhow::{Context as _, bail};
 use clap::Args;
 use futures_util::StreamExt as _;
 use reqwest::{
-    Client, Method, RequestBuilder, Response, StatusCode,
+    Client, Method, RequestBuilder, Response, StatusCode, Url,
     header::{AUTHORIZATION, HeaderMap, HeaderValue},
+    redirect::Policy,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
@@ -189,6 +190,24 @@ pub(super) fn segment(text: &str) -> String {
     segment
 }
 
+/// Where an answer may send us on: with a token to the same host only, and nowhere less safe.
+fn near(base: &str, has_token: bool) -> anyhow::Result<Policy> {
+    const REDIRECTS_MAX: usize = 5;
+    let base = Url::parse(base).with_context(|| format!("'{base}' is not an address"))?;
+    Ok(Policy::custom(move |attempt| {
+        let to = attempt.url();
+        let downgrades = base.scheme() == "https" && to.scheme() != "https";
+        if downgrades || has_token && to.origin() != base.origin() {
+            let to = to.origin().ascii_serialization();
+            return attempt.error(format!("it sends on to {to}, where no token is sent"));
+        }
+        if attempt.previous().len() > REDIRECTS_MAX {
+            return attempt.error("it sends on for ever");
+        }
+        attempt.follow()
+    }))
+}
+
 impl Leader {
     fn at(base: &str) -> anyhow::Result<Self> {
         if !base.starts_with("http://") && !base.starts_with("https://") {
@@ -196,8 +215,12 @@ impl Leader {
                 "'{base}' is not the address of a Gantry: write one such as http://10.0.0.1:3000"
             );
         }
-        let mut headers = HeaderMap::new();
         let token = std::env::var("GANTRY_TOKEN").unwrap_or_default();
+        Self::with(base, &token)
+    }
+
+    fn with(base: &str, token: &str) -> anyhow::Result<Self> {
+        let mut headers = HeaderMap::new();
         if !token.trim().is_empty() {
             let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
                 .map_err(|_| anyhow::anyhow!("GANTRY_TOKEN holds what no header can carry"))?;
@@ -205,6 +228,7 @@ impl Leader {
             headers.insert(AUTHORIZATION, value);
         }
         let client = Client::builder()
+            .redirect(near(base, !headers.is_empty())?)
             .default_headers(headers)
             .connect_timeout(CONNECT_WITHIN)
             .build()?;
@@ -366,6 +390,46 @@ impl Leader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A server that answers every request with `answer` and tells what it was asked.
+    async fn server(answer: String) -> (String, tokio::sync::mpsc::Receiver<String>) {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let (tell, told) = tokio::sync::mpsc::channel(8);
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = vec![0; 8_192];
+                let length = stream.read(&mut head).await.unwrap_or_default();
+                let _ = tell
+                    .send(String::from_utf8_lossy(&head[..length]).into_owned())
+                    .await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        (url, told)
+    }
+
+    #[tokio::test]
+    async fn the_token_is_shown_to_nobody_else() {
+        let (other, mut asked_other) = server(
+            "HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}".to_owned(),
+        )
+        .await;
+        let (base, mut asked) = server(format!(
+            "HTTP/1.1 307 Elsewhere\r\nlocation: {other}/x\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+        ))
+        .await;
+        let leader = Leader::with(&base, "gantry_secret").unwrap();
+        let error = leader.get("/x", 100).await.unwrap_err();
+        let error = format!("{:#}", anyhow::Error::from(error));
+        assert!(error.contains("where no token is sent"), "{error}");
+        assert!(asked.recv().await.unwrap().contains("Bearer gantry_secret"));
+        // Without one there is nothing to lose.
+        let leader = Leader::with(&base, "").unwrap();
+        assert_eq!(leader.get("/x", 100).await.unwrap(), b"{}");
+        assert!(!asked_other.recv().await.unwrap().contains("gantry_secret"));
+    }
 
     #[test]
     fn names_are_one_segment() {

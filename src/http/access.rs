@@ -54,7 +54,7 @@ pub(super) fn still(state: &AppState, caller: &Caller) -> bool {
 
 /// Whether the sessions of a person that began at this moment were ended, as far as this Gantry has
 /// read what is stored. One that has read nothing has no state to show, and changes nothing.
-fn has_ended(state: &AppState, person: &str, began: Timestamp) -> bool {
+pub(super) fn has_ended(state: &AppState, person: &str, began: Timestamp) -> bool {
     state.handle().view().access.has_ended(person, began)
 }
 

@@ -8,7 +8,14 @@ use actix_web::{
 };
 use serde::Serialize;
 
-use super::{AppState, access::in_query, error::ApiError, not_found, now, query::Query, security};
+use super::{
+    AppState,
+    access::{self, in_query},
+    error::ApiError,
+    not_found, now,
+    query::Query,
+    security,
+};
 use crate::{
     auth::{Access, Callback, Caller, Problem, Sender, Via, own_path},
     dashboard,
@@ -133,9 +140,10 @@ pub(crate) async fn finish(
         issuer: text("iss"),
     };
     let from = Sender::of(&request).address;
+    let has_ended = |person: &str, began| access::has_ended(&state, person, began);
     let finished = state
         .gate()
-        .finish(&request, via, callback, from, now())
+        .finish(&request, via, callback, from, now(), has_ended)
         .await;
     Ok(match finished {
         None => not_found(request).await,

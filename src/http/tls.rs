@@ -19,7 +19,7 @@ use rustls::{
 use crate::config::Tls;
 
 /// How often the files are looked at, at most.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The settings of a server with this certificate.
 ///

@@ -23,7 +23,7 @@ use oauth2::{
 use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore};
 
 use super::person::{Claims, Via};
 use crate::config::Application;
@@ -39,6 +39,9 @@ const KEYS_EVERY: Duration = Duration::from_secs(60);
 
 /// After a failure the provider is let alone for so long: those who log in are told at once.
 const FAILED_FOR: Duration = Duration::from_secs(3);
+
+/// Most logins that ask the provider at once; further ones are told to try again.
+const AT_ONCE_MAX: usize = 32;
 
 /// What the token endpoint adds to OAuth 2.0.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -70,6 +73,8 @@ pub(super) enum ProviderError {
         #[source]
         error: HttpError,
     },
+    #[error("{AT_ONCE_MAX} logins ask it already")]
+    Busy,
     #[error("it failed a moment ago: {0}")]
     FailedBefore(String),
     #[error("it says that it is {said}, and {expected} is configured")]
@@ -98,6 +103,7 @@ pub(super) struct Provider {
     /// The only domain, to choose the account by; nothing relies on it.
     hint: Option<String>,
     known: Mutex<Known>,
+    places: Semaphore,
 }
 
 #[derive(Default)]
@@ -136,6 +142,7 @@ impl Provider {
             wants_groups,
             hint,
             known: Mutex::default(),
+            places: Semaphore::new(AT_ONCE_MAX),
         }
     }
 
@@ -268,6 +275,7 @@ impl Provider {
         secrets: &Secrets,
         now: Instant,
     ) -> Result<Claims, ProviderError> {
+        let _place = self.places.try_acquire().map_err(|_| ProviderError::Busy)?;
         let endpoints = self.endpoints(now).await?;
         if let Some(said) = issuer.filter(|issuer| *issuer != endpoints.issuer) {
             return Err(ProviderError::OtherIssuer {

@@ -8,6 +8,7 @@ mod modules;
 mod provider;
 mod role;
 mod security;
+mod tls;
 mod v2;
 mod world;
 

@@ -5,13 +5,14 @@ use std::{
     time::Duration,
 };
 
-use actix_web::dev::ServerHandle;
+use actix_web::{body::MessageBody as _, dev::ServerHandle};
 use gantry_core::Timestamp;
 use gantry_store::Member;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::world::{START, World, member, rich_service, service};
 use crate::{
+    auth::{Access, NewToken},
     http::{self, HttpSettings},
     runtime::{Reach, wall},
 };
@@ -23,7 +24,11 @@ fn impatient(settings: &mut HttpSettings) {
 
 /// One that led, has its last view, and knows this leader.
 fn stand_by_of(leader: Option<Member>) -> World {
-    let world = World::with(vec![rich_service("web", 2)], impatient);
+    stand_by_with(leader, impatient)
+}
+
+fn stand_by_with(leader: Option<Member>, adjust: impl Fn(&mut HttpSettings)) -> World {
+    let world = World::with(vec![rich_service("web", 2)], adjust);
     world.subscribe();
     world.offer(1, 8, 8_000);
     world.step_down(leader);
@@ -43,7 +48,11 @@ struct Leader {
 
 impl Leader {
     fn start() -> Self {
-        let world = World::new(vec![rich_service("web", 2)]);
+        Self::with(|_| {})
+    }
+
+    fn with(adjust: impl Fn(&mut HttpSettings)) -> Self {
+        let world = World::with(vec![rich_service("web", 2)], adjust);
         world.subscribe();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -448,4 +457,56 @@ async fn a_leader_without_zookeeper_takes_no_changes() {
     // It may be about to come back by way of another server.
     world.cut_off(lost(wall()));
     assert_eq!(world.send(line, &[], body).await.status, 200);
+}
+
+#[actix_web::test]
+async fn with_login_the_leader_decides_again_and_events_are_relayed() {
+    let expires = jiff::Timestamp::from_second(4_000_000_000).unwrap();
+    let tokens = ["one", "two"].map(|name| NewToken::make(name, Access::Admin, expires).unwrap());
+    let files = [(); 2].map(|()| tempfile::NamedTempFile::new().unwrap());
+    let [one, two] = &tokens;
+    // The leader knows one of them only.
+    std::fs::write(&files[0], &one.line).unwrap();
+    std::fs::write(&files[1], format!("{}\n{}", one.line, two.line)).unwrap();
+    let known = |file: usize| {
+        let path = files[file].path().to_owned();
+        move |settings: &mut HttpSettings| {
+            impatient(settings);
+            settings.auth.tokens_file = Some(path.clone());
+        }
+    };
+    let leader = Leader::with(known(0));
+    let world = stand_by_with(leader_at(leader.address), known(1));
+    let line = "PUT /tasks/types/web/scale/5";
+    for (token, status) in [(one, 200), (two, 401)] {
+        let bearer = format!("Bearer {}", token.token);
+        let with = [("authorization", bearer.as_str())];
+        let reply = world.send(line, &with, "").await;
+        assert_eq!(reply.status.as_u16(), status, "{}", reply.body);
+        let events = world.open("GET /api/v2/events?after=0", &with, "").await;
+        assert_eq!(events.status().as_u16(), status);
+        assert!(!events.headers().contains_key("location"));
+        if status == 200 {
+            assert_eq!(events.headers().get("x-gantry-role").unwrap(), "stand-by");
+            let mut body = std::pin::pin!(events.into_body());
+            let first = std::future::poll_fn(|context| body.as_mut().poll_next(context)).await;
+            let first = first.unwrap().ok().unwrap();
+            assert!(first.starts_with(b"retry:"), "{first:?}");
+        }
+    }
+    assert_eq!(world.send(line, &[], "").await.status, 401, "here already");
+    let view = leader.world.state.handle().view();
+    assert_eq!(view.audit[0].actor.name, "token:one");
+    // One that was handed on is not handed on again.
+    let bearer = format!("Bearer {}", one.token);
+    let again = [
+        ("authorization", bearer.as_str()),
+        ("x-gantry-forwarded-by", "other"),
+    ];
+    let reply = world.send("GET /api/v2/events", &again, "").await;
+    assert_eq!(
+        (reply.status.as_u16(), reply.code().as_str()),
+        (503, "stand_by")
+    );
+    leader.server.stop(false).await;
 }

@@ -3,22 +3,71 @@
 use gantry_core::TaskState;
 
 use super::world::{SECRET, World, rich_service};
-use crate::http::routes::{self, About};
+use crate::{
+    auth::{Access, NewToken},
+    http::routes::{self, About, Row},
+};
 
-/// Every route that changes something, confirmed and with names filled in.
+/// A row as a request, confirmed and with names filled in.
+fn line(row: &Row) -> String {
+    let path = row.path.replace("{name}", "web").replace("{type}", "web");
+    let path = path
+        .replace("{instances}", "7")
+        .replace("{action}", "pause")
+        .replace("{stream}", "stdout")
+        .replace("{number}", "1")
+        .replace("{path:.*}", "css/base.css")
+        .replace("{provider}", "gitlab");
+    let path = path.replace("{id}", "1").replace("{task}", "any");
+    assert!(!path.contains('{'), "{path}");
+    format!("{} {path}?sure=yes", row.verb.name())
+}
+
+/// Every route that changes something.
 fn changes() -> Vec<String> {
     let rows = routes::all().into_iter();
     let changing = rows.filter(|row| row.rule.about == About::Change);
-    let lines = changing.map(|row| {
-        let path = row.path.replace("{name}", "web").replace("{type}", "web");
-        let path = path
-            .replace("{instances}", "7")
-            .replace("{action}", "pause");
-        let path = path.replace("{id}", "1").replace("{task}", "any");
-        assert!(!path.contains('{'), "{path}");
-        format!("{} {path}?sure=yes", row.verb.name())
+    changing.map(|row| line(&row)).collect()
+}
+
+#[actix_web::test]
+async fn every_route_asks_for_its_level() {
+    let expires = jiff::Timestamp::from_second(4_000_000_000).unwrap();
+    let levels = [Access::View, Access::Operate, Access::Admin];
+    let tokens = levels.map(|level| NewToken::make(level.name(), level, expires).unwrap());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let lines = tokens.each_ref().map(|token| token.line.as_str());
+    std::fs::write(&file, lines.join("\n")).unwrap();
+    let world = World::with(vec![rich_service("web", 1)], |settings| {
+        settings.auth.tokens_file = Some(file.path().to_owned());
     });
-    lines.collect()
+    world.subscribe();
+    let rows = routes::all();
+    assert!(rows.len() > 50, "{}", rows.len());
+    for row in rows {
+        let line = line(&row);
+        let needs = row.rule.access;
+        let stranger = world.open(&line, &[], "{}").await.status();
+        assert_eq!(stranger == 401, needs != Access::Open, "{line}: {stranger}");
+        for (level, token) in levels.iter().zip(&tokens) {
+            let bearer = format!("Bearer {}", token.token);
+            let status = world
+                .open(&line, &[("authorization", &bearer)], "{}")
+                .await
+                .status();
+            assert_ne!(status, 401, "{line} {level:?}");
+            assert_eq!(status == 403, *level < needs, "{line} {level:?}: {status}");
+        }
+        // What is open to a token is not to a page of another site that has none of ours.
+        let evil = [("origin", "https://evil.example"), ("cookie", "session=x")];
+        let status = world.open(&line, &evil, "{}").await.status();
+        let reads = line.starts_with("GET");
+        let refused = if reads { status == 401 } else { status == 403 };
+        assert!(
+            refused || needs == Access::Open && reads,
+            "{line}: {status}"
+        );
+    }
 }
 
 #[actix_web::test]
