@@ -262,6 +262,7 @@ fn line(view: &View) -> String {
         );
         for (count, word) in [
             (counts.starting, "starting"),
+            (counts.admitting, "waiting for modules"),
             (counts.waiting, "waiting"),
             (counts.backing_off, "backing off"),
         ] {

@@ -142,6 +142,10 @@ fn waiting(instances: &[Waiting]) -> Table<5> {
             ("offer", _) => "an offer".to_owned(),
             ("back_off", Some(until)) => format!("its back-off, to {}", output::moment(until)),
             ("brake", _) => "the brake".to_owned(),
+            ("admission", None) => "modules".to_owned(),
+            ("admission", Some(until)) => {
+                format!("modules, which refuse, to {}", output::moment(until))
+            }
             (other, _) => other.to_owned(),
         };
         let last = instance.last.as_ref().map(|last| {

@@ -79,6 +79,8 @@ struct Totals {
 /// Of instances that wait, and of tasks.
 #[derive(Deserialize)]
 pub(super) struct Counts {
+    #[serde(default)]
+    pub(super) admitting: u32,
     pub(super) waiting: u32,
     pub(super) backing_off: u32,
     pub(super) starting: u32,
@@ -150,7 +152,7 @@ async fn all(leader: &Leader, written: Output, out: &mut dyn Write) -> anyhow::R
             workload.wanted.to_string(),
             counts.running.to_string(),
             counts.healthy.to_string(),
-            (counts.waiting + counts.backing_off).to_string(),
+            (counts.admitting + counts.waiting + counts.backing_off).to_string(),
             workload.revision.to_string(),
             or_none(workload.image.as_deref()).to_owned(),
         ]);
@@ -238,6 +240,7 @@ pub(super) fn in_words(counts: &Counts) -> String {
         (counts.starting, "starting"),
         (counts.killing, "stopping"),
         (counts.unreachable, "unreachable"),
+        (counts.admitting, "waiting for modules"),
         (counts.waiting, "waiting"),
         (counts.backing_off, "backing off"),
     ];

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gantry_core::{BrakePolicy, Settings};
+use gantry_core::{BrakePolicy, Settings, Workloads};
 use gantry_mesos::{
     address::{HostPort, MASTER_PORT, MasterSource},
     credentials::Credentials,
@@ -355,6 +355,9 @@ fn scheduler(reader: &mut Reader<'_>, framework: &Framework) -> Option<Settings>
             None
         },
         brake: brake?,
+        // Modules say at run time what they need.
+        admission: false,
+        readiness: Workloads::None,
     })
 }
 

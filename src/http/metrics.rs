@@ -92,8 +92,9 @@ fn counter(
 }
 
 /// Conditions of the tasks and instances of a workload, and how many of them there are.
-const fn by_state(counts: &Counts) -> [(&'static str, u32); 7] {
+const fn by_state(counts: &Counts) -> [(&'static str, u32); 8] {
     [
+        ("admitting", counts.admitting),
         ("waiting", counts.waiting),
         ("backing_off", counts.backing_off),
         ("braked", counts.braked),

@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use gantry_core::{Answer, Call, Notice, Refusal, Timestamp, Write};
+use gantry_core::{Answer, Call, Notice, Question, Refusal, Timestamp, Write};
 use gantry_store::{Lease, Store, StoreError};
 use tokio::{sync::mpsc, time::Instant};
 
@@ -35,6 +35,7 @@ pub(crate) struct Step {
     pub(crate) calls: Vec<Call>,
     pub(crate) replies: Vec<(Reply, Result<Answer, Refusal>)>,
     pub(crate) notices: Vec<Notice>,
+    pub(crate) questions: Vec<Question>,
 }
 
 impl Step {
@@ -43,6 +44,7 @@ impl Step {
             && self.calls.is_empty()
             && self.replies.is_empty()
             && self.notices.is_empty()
+            && self.questions.is_empty()
     }
 
     /// Tells those who asked that nothing has come of it.
@@ -209,6 +211,7 @@ impl Committer {
             let _ = reply.send(answer.map_err(CommandError::Refused));
         }
         self.shared.events.tell(step.at, step.notices);
+        self.shared.modules.ask(step.questions);
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use gantry_core::{Effects, Input, MesosEvent, Scheduler, Timestamp};
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, watch},
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use super::{
     clock::Clock,
     committer::Step,
     handle::{CommandError, Reply, Request, Shared},
+    modules::{Needs, Said},
 };
 
 /// Most inputs of one step. Bounds the time of a step, and with it the age of the view.
@@ -43,6 +44,10 @@ pub(crate) struct Driver {
     pub(crate) shared: Arc<Shared>,
     pub(crate) requests: mpsc::Receiver<Request>,
     pub(crate) heard: mpsc::Receiver<Heard>,
+    /// What modules say.
+    pub(crate) said: mpsc::Receiver<Said>,
+    /// What modules have a say in. The scheduler was started with the value seen last.
+    pub(crate) needs: watch::Receiver<Needs>,
     /// Bounded: while that many steps are not durable, no inputs are taken.
     pub(crate) steps: mpsc::Sender<Step>,
 }
@@ -54,10 +59,11 @@ impl Driver {
         let mut wake_at = first.wake_at;
         let mut requests = Vec::new();
         let mut heard = Vec::new();
+        let mut said = Vec::new();
         let mut published = Instant::now();
         let mut dirty = false;
         // Whether the other ends of the queues are still there.
-        let (mut asking, mut hearing) = (true, true);
+        let (mut asking, mut hearing, mut listening) = (true, true, true);
         let first = step(first, None, self.clock.now(), HashMap::new());
         if self.steps.send(first).await.is_err() {
             return;
@@ -81,6 +87,11 @@ impl Driver {
                 count = self.heard.recv_many(&mut heard, INPUTS_PER_STEP), if hearing => {
                     hearing = count > 0;
                 }
+                count = self.said.recv_many(&mut said, INPUTS_PER_STEP), if listening => {
+                    listening = count > 0;
+                }
+                // Its other end lives as long as the process.
+                _ = self.needs.changed() => {}
                 () = sleep_until(wake) => {}
             }
             while requests.len() < INPUTS_PER_STEP
@@ -93,19 +104,27 @@ impl Driver {
             {
                 heard.push(event);
             }
+            while said.len() < INPUTS_PER_STEP
+                && let Ok(word) = self.said.try_recv()
+            {
+                said.push(word);
+            }
             let metrics = &self.shared.metrics;
             metrics
                 .queue_depth
-                .set((self.requests.len() + self.heard.len()) as u64);
-            metrics.inputs.add((requests.len() + heard.len()) as u64);
+                .set((self.requests.len() + self.heard.len() + self.said.len()) as u64);
+            let count = requests.len() + heard.len() + said.len();
+            metrics.inputs.add(count as u64);
 
             let commanded = !requests.is_empty();
             let mut waiting = HashMap::with_capacity(requests.len());
-            let mut inputs = Vec::with_capacity(requests.len() + heard.len());
+            let mut inputs = Vec::with_capacity(count);
+            inputs.extend(self.changed_needs());
             inputs.extend(heard.drain(..).map(|heard| {
                 session = Some(heard.session);
                 Input::Mesos(heard.event)
             }));
+            inputs.extend(said.drain(..).map(Input::from));
             inputs.extend(requests.drain(..).map(|request| {
                 waiting.insert(request.token, request.reply);
                 Input::Command {
@@ -142,6 +161,17 @@ impl Driver {
         }
     }
 
+    fn changed_needs(&mut self) -> Vec<Input> {
+        if !self.needs.has_changed().unwrap_or_default() {
+            return Vec::new();
+        }
+        let needs = self.needs.borrow_and_update().clone();
+        vec![
+            Input::AdmissionNeeded(needs.admission),
+            Input::ReadinessNeeded(needs.readiness),
+        ]
+    }
+
     fn publish(&self) {
         self.shared.view.store(Arc::new(self.scheduler.view()));
         self.shared.metrics.views.add(1);
@@ -164,5 +194,6 @@ fn step(
             .filter_map(|(token, answer)| Some((waiting.remove(&token)?, answer)))
             .collect(),
         notices: effects.notices,
+        questions: effects.questions,
     }
 }

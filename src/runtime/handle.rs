@@ -9,7 +9,10 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use gantry_core::{Actor, Answer, Command, Refusal, ReplyToken, Timestamp, View};
+use gantry_core::{
+    Actor, Answer, Command, Question, Refusal, ReplyToken, TaskId, Timestamp, Verdict, View,
+    Workloads,
+};
 use gantry_store::{Lease, Loaded, Member, Store};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +22,7 @@ use super::{
     connection::{Connection, ConnectionState, ConnectionStatus},
     events::{EventLog, EventStream},
     metrics::Metrics,
+    modules::{Modules, Questions, SAID_MAX, Said},
     role::{HomeStatus, Place, Standing},
 };
 
@@ -55,6 +59,7 @@ impl Handle {
                 metrics: Metrics::default(),
                 view: ArcSwap::from_pointee(view),
                 place: Place::new(now),
+                modules: Modules::default(),
                 entrance: ArcSwapOption::empty(),
                 tokens: AtomicU64::new(1),
                 home: Box::new(home),
@@ -161,6 +166,51 @@ impl Handle {
         &self.shared.metrics
     }
 
+    /// The questions that the scheduler has for modules, from now on; see
+    /// [`crate::runtime::Questions`]. There is one stream at a time: an earlier one ends.
+    pub fn questions(&self) -> Questions {
+        self.shared.modules.questions()
+    }
+
+    /// Whether instances are launched only after modules have admitted them. Holds for this and
+    /// all later terms; `false` at first. `false` lets everything go on that waits for an answer.
+    pub fn need_admission(&self, needed: bool) {
+        self.shared.modules.change(|now| now.admission = needed);
+    }
+
+    /// The workloads whose tasks count as ready only once they were reported to be
+    /// ([`Handle::report_readiness`]). Holds for this and all later terms; none at first.
+    pub fn need_readiness(&self, of: Workloads) {
+        self.shared.modules.change(|now| now.readiness = of);
+    }
+
+    /// Answers a question. Waits while there is no room in the queue. An answer to a question that
+    /// no longer stands is passed over, also when it is of an earlier term.
+    ///
+    /// # Errors
+    /// [`CommandError::StandBy`] and [`CommandError::Unavailable`]: this process does not act, and
+    /// nobody waits for the answer.
+    pub async fn admit(&self, question: &Question, verdict: Verdict) -> Result<(), CommandError> {
+        self.say(Said::Admission(question.clone(), verdict)).await
+    }
+
+    /// Reports whether a task is ready. Waits while there is no room in the queue. What is reported
+    /// is not stored, and is forgotten with the term: report all tasks again every few seconds.
+    /// Saying the same again costs next to nothing, and tasks that nobody knows are passed over.
+    ///
+    /// # Errors
+    /// As [`Handle::admit`].
+    pub async fn report_readiness(&self, task: TaskId, ready: bool) -> Result<(), CommandError> {
+        self.say(Said::Readiness(task, ready)).await
+    }
+
+    async fn say(&self, said: Said) -> Result<(), CommandError> {
+        let said_to = self.entrance()?.said.clone();
+        // The end of the term closes the queue, and with it ends the waiting.
+        let sent = said_to.send(said).await;
+        sent.map_err(|_| CommandError::not_taken())
+    }
+
     fn entrance(&self) -> Result<Arc<Entrance>, CommandError> {
         let entrance = self.shared.entrance.load_full();
         entrance
@@ -245,6 +295,7 @@ pub(crate) struct Shared {
     pub(crate) connection: Connection,
     pub(crate) metrics: Metrics,
     pub(crate) place: Place,
+    pub(crate) modules: Modules,
     entrance: ArcSwapOption<Entrance>,
     tokens: AtomicU64,
     home: Box<dyn Fn() -> HomeStatus + Send + Sync>,
@@ -254,17 +305,23 @@ pub(crate) struct Shared {
 /// The way into the term that runs.
 struct Entrance {
     requests: mpsc::Sender<Request>,
+    said: mpsc::Sender<Said>,
     lease: Lease,
     // Held by those who write it: what is kept here must not outlive the term.
     store: Weak<dyn Store>,
 }
 
 impl Shared {
-    /// A term begins: from here on commands are taken, and events are told. What comes back is
-    /// the loop's end of the queue.
-    pub(crate) fn open(&self, view: View, store: &Arc<dyn Store>) -> mpsc::Receiver<Request> {
+    /// A term begins: from here on commands are taken, and events are told. What comes back are
+    /// the loop's ends of the queues.
+    pub(crate) fn open(
+        &self,
+        view: View,
+        store: &Arc<dyn Store>,
+    ) -> (mpsc::Receiver<Request>, mpsc::Receiver<Said>) {
         let lease = store.lease();
-        let (requests, receiver) = mpsc::channel(COMMANDS_MAX);
+        let (requests, requests_by_driver) = mpsc::channel(COMMANDS_MAX);
+        let (said, said_to_driver) = mpsc::channel(SAID_MAX);
         let now = clock::wall();
         self.events.open(view.at);
         self.connection.reset(ConnectionState::Connecting, now);
@@ -272,10 +329,11 @@ impl Shared {
         self.place.lead(now, lease.clone());
         self.entrance.store(Some(Arc::new(Entrance {
             requests,
+            said,
             lease,
             store: Arc::downgrade(store),
         })));
-        receiver
+        (requests_by_driver, said_to_driver)
     }
 
     /// The term has ended, and nothing of it acts any more.

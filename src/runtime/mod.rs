@@ -24,6 +24,7 @@ mod events;
 mod handle;
 mod master;
 mod metrics;
+mod modules;
 mod role;
 mod translate;
 
@@ -51,6 +52,7 @@ pub(crate) use handle::Shared;
 pub use handle::{ANSWER_WITHIN, COMMANDS_MAX, CommandError, Handle};
 pub use master::{client, framework_info};
 pub use metrics::{Durations, Metrics, Number};
+pub use modules::Questions;
 pub use role::{HomeKind, HomeStatus, Reach, Role, Shown, Standing};
 pub(crate) use translate::agent_attributes;
 
@@ -236,12 +238,14 @@ impl Loops {
         records: Vec<Record>,
         shared: &Arc<Shared>,
     ) -> Self {
+        let needs = shared.modules.needs();
+        let settings = needs.applied_to(settings);
         let newest = records.iter().map(Record::newest_moment).max();
         let clock = Clock::start(newest.unwrap_or_default());
         let ids = IdGenerator::new(seed());
         let (scheduler, first) = Scheduler::start(clock.now(), settings, ids, services, records);
         let lease = store.lease();
-        let requests = shared.open(scheduler.view(), &store);
+        let (requests, said) = shared.open(scheduler.view(), &store);
         let (heard, heard_by_driver) = mpsc::channel(master::HEARD_MAX);
         let (steps, steps_by_committer) = mpsc::channel(UNCOMMITTED_STEPS_MAX);
         let (calls_of_committer, calls) = mpsc::channel(master::CALLS_MAX);
@@ -252,6 +256,8 @@ impl Loops {
             shared: Arc::clone(shared),
             requests,
             heard: heard_by_driver,
+            said,
+            needs: needs.changes,
             steps,
         };
         let committer = Committer {

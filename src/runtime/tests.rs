@@ -1,6 +1,7 @@
 //! The driver and the committer against a store that can be held up and fail, with the test in the
 //! place of the master.
 
+mod modules;
 mod terms;
 
 use std::{collections::BTreeMap, time::Duration};

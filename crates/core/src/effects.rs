@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use thiserror::Error;
 
 use crate::{
-    AgentAddress, AgentId, DeploymentId, OfferId, Piece, ReplyToken, TaskId, TaskState, Template,
-    Timestamp, USER_BYTES_MAX, WorkloadName, Write,
+    AddedEnvironment, AgentAddress, AgentId, DeploymentId, OfferId, Piece, Question, ReplyToken,
+    TaskId, TaskState, Template, Timestamp, USER_BYTES_MAX, WorkloadName, Write,
 };
 
 /// Everything that one step wants done, in this order: the writes are durable before anything
@@ -22,6 +22,9 @@ pub struct Effects {
     pub replies: Vec<(ReplyToken, Result<Answer, Refusal>)>,
     /// News for those who watch.
     pub notices: Vec<Notice>,
+    /// Questions to modules; see [`crate::Settings::admission`]. A question that is lost is asked
+    /// again.
+    pub questions: Vec<Question>,
     /// Call [`crate::Scheduler::step`] again at this time, if not before.
     pub wake_at: Option<Timestamp>,
 }
@@ -100,6 +103,8 @@ pub struct Launch {
     pub ports: Vec<u16>,
     /// Its resources, in the kinds they were offered in.
     pub pieces: Vec<Piece>,
+    /// What modules add to its environment.
+    pub environment: AddedEnvironment,
 }
 
 /// The answer to a command that was taken.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     Actor, AgentAddress, AgentId, DeploymentId, FrameworkId, OfferEntry, OfferId, TaskId,
-    TaskState, Timestamp, WorkloadName,
+    TaskState, Timestamp, Verdict, WorkloadName, Workloads,
 };
 
 /// One thing that happened.
@@ -21,6 +21,32 @@ pub enum Input {
         /// What is asked.
         command: Command,
     },
+    /// Modules answer a [`crate::Question`]. Void, and passed over, when the question no longer
+    /// stands.
+    Admission {
+        /// Whose instance.
+        workload: WorkloadName,
+        /// Which.
+        number: u32,
+        /// Of the question.
+        asked: Timestamp,
+        /// The answer.
+        verdict: Verdict,
+    },
+    /// A module reports whether a task is ready: whether it counts for restarts, updates and
+    /// WAIT_HEALTHY. Passed over when there is no such live task.
+    Readiness {
+        /// Which.
+        task: TaskId,
+        /// Whether it is.
+        ready: bool,
+    },
+    /// From now on the tasks of these workloads need to be reported ready, and no others; see
+    /// [`crate::Settings::readiness`].
+    ReadinessNeeded(Workloads),
+    /// From now on instances are launched only after modules have admitted them, or without; see
+    /// [`crate::Settings::admission`].
+    AdmissionNeeded(bool),
 }
 
 /// Ties an answer to its question. Chosen by the caller.

@@ -14,6 +14,7 @@
 //! Gantry promises about crashes follows from that order.
 
 mod access;
+mod admission;
 mod effects;
 mod id;
 mod input;
@@ -27,6 +28,7 @@ mod time;
 mod workload;
 
 pub use access::*;
+pub use admission::*;
 pub use effects::*;
 pub use id::*;
 pub use input::*;

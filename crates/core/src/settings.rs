@@ -1,6 +1,8 @@
 //! What can be set about the scheduler itself.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use crate::WorkloadName;
 
 /// Settings of the scheduler. Every time and count has a default with a reason.
 #[derive(Clone, Debug)]
@@ -41,6 +43,35 @@ pub struct Settings {
     pub kill_unknown: Option<Duration>,
     /// When many tasks fail at once, nothing is stopped or started again automatically.
     pub brake: Option<BrakePolicy>,
+    /// Whether modules are asked before an instance is launched, at first; changed by
+    /// [`crate::Input::AdmissionNeeded`].
+    pub admission: bool,
+    /// The workloads whose tasks count as ready only once a module has reported them to be, at
+    /// first; changed by [`crate::Input::ReadinessNeeded`].
+    pub readiness: Workloads,
+}
+
+/// Some of the workloads.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Workloads {
+    /// None.
+    #[default]
+    None,
+    /// All.
+    All,
+    /// Those of these names.
+    Named(BTreeSet<WorkloadName>),
+}
+
+impl Workloads {
+    /// Whether this one is among them.
+    pub fn contains(&self, name: &WorkloadName) -> bool {
+        match self {
+            Self::None => false,
+            Self::All => true,
+            Self::Named(names) => names.contains(name),
+        }
+    }
 }
 
 /// When the disaster brake goes on: more than `share` of the tasks that were well, and at least
@@ -92,6 +123,8 @@ impl Settings {
             replace_deadline: Duration::from_secs(300),
             kill_unknown: None,
             brake: Some(BrakePolicy::default()),
+            admission: false,
+            readiness: Workloads::None,
         }
     }
 }

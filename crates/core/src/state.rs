@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::{
     AccessRecord, AuditEntry, BackOff, Brake, Deployment, EndedTask, FrameworkId, Operator,
-    StatusUpdate, Task, TaskId, Template, Timestamp, UpdatePolicy, WorkloadName,
+    StatusUpdate, Task, TaskId, Template, Timestamp, UpdatePolicy, Veto, WorkloadName,
 };
 
 /// Instances per block of an [`Instances`] table.
@@ -128,6 +128,9 @@ pub struct Workload {
     pub revision: u32,
     /// See [`crate::WorkloadRecord::declared_revision`].
     pub declared_revision: u32,
+    /// Whether its tasks count as ready only once modules have reported them to be; see
+    /// [`crate::Settings::readiness`].
+    pub needs_readiness: bool,
     /// The templates still in use, by revision.
     pub revisions: BTreeMap<u32, Arc<Template>>,
     /// Its instances.
@@ -209,14 +212,16 @@ impl Workload {
 /// How many instances and tasks are in which condition. Kept up to date, so that nobody counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
+    /// Instances that wait for the consent of modules.
+    pub admitting: u32,
     /// Instances that wait for an offer.
     pub waiting: u32,
     /// Instances that wait for their back-off to pass.
     pub backing_off: u32,
     /// Instances that wait for the release of the disaster brake.
     pub braked: u32,
-    /// Instances with a ready task that is not being stopped: it runs, and is healthy where that
-    /// is checked.
+    /// Instances with a ready task that is not being stopped: it runs, is healthy where that is
+    /// checked, and was reported ready where modules say that.
     pub ready: u32,
     /// Live tasks that are launching, staging or starting.
     pub starting: u32,
@@ -341,8 +346,15 @@ pub struct Instance {
 }
 
 /// What an instance waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waiting {
+    /// The consent of modules.
+    Admission {
+        /// Since when.
+        since: Timestamp,
+        /// Their last answer, if it was a refusal.
+        refused: Option<Arc<Veto>>,
+    },
     /// An offer that fits.
     Offer {
         /// Since when.

@@ -210,6 +210,9 @@ pub struct Task {
     pub goal: Goal,
     /// Last health reported by Mesos; `None` before the first report or without a check.
     pub healthy: Option<bool>,
+    /// What a module last reported: whether it is ready. Counts where the workload
+    /// [needs](crate::Workload::needs_readiness) it.
+    pub readiness: Option<bool>,
     /// The subscription in which Mesos last spoke of it; see [`crate::FrameworkView::subscription`].
     pub heard_in: u32,
     /// When the intent was recorded.

@@ -230,7 +230,7 @@ impl World {
             .iter()
             .filter_map(|input| match input {
                 Input::Command { token, .. } => Some(*token),
-                Input::Mesos(_) => None,
+                _ => None,
             })
             .collect();
         let mut told = std::mem::take(&mut self.gantrys[gantry].told);

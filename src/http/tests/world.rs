@@ -135,7 +135,7 @@ impl World {
     pub(super) fn lead(&self) {
         let view = self.scheduler.lock().unwrap().view();
         let store: Arc<dyn Store> = Arc::new(Memory::new());
-        let mut requests = self.shared.open(view, &store);
+        let (mut requests, _) = self.shared.open(view, &store);
         let (scheduler, publish) = (Arc::clone(&self.scheduler), Arc::clone(&self.publish));
         tokio::spawn(async move {
             while let Some(request) = requests.recv().await {

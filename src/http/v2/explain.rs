@@ -1,9 +1,11 @@
 //! Why a workload is not what it should be: as numbers, and in words.
 
-use gantry_core::{Counts, EndedTask, Funnel, Instance, Template, Timestamp, View, Workload};
+use gantry_core::{
+    Counts, EndedTask, Funnel, Instance, Template, Timestamp, Veto, View, Waiting, Workload,
+};
 use serde::Serialize;
 
-use super::instances::WaitingJson;
+use super::instances::{RefusedJson, WaitingJson};
 
 /// How a workload is, the worst first. The order is that of the dashboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -15,7 +17,7 @@ pub(crate) enum Condition {
     Unreachable,
     /// Running tasks fail their health check.
     Unhealthy,
-    /// Instances wait for an offer that fits, or for the release of the brake.
+    /// Instances wait for an offer that fits, for a module, or for the release of the brake.
     Waiting,
     /// Mesos has not spoken of some tasks since the subscription.
     Unconfirmed,
@@ -34,7 +36,7 @@ impl Condition {
             Self::Unreachable
         } else if counts.unhealthy > 0 {
             Self::Unhealthy
-        } else if counts.waiting + counts.braked > 0 {
+        } else if counts.waiting + counts.admitting + counts.braked > 0 {
             Self::Waiting
         } else if counts.unconfirmed > 0 {
             Self::Unconfirmed
@@ -53,6 +55,7 @@ impl Condition {
 
 #[derive(Serialize)]
 pub(crate) struct CountsJson {
+    admitting: u32,
     waiting: u32,
     backing_off: u32,
     braked: u32,
@@ -69,6 +72,7 @@ pub(crate) struct CountsJson {
 impl From<&Counts> for CountsJson {
     fn from(counts: &Counts) -> Self {
         Self {
+            admitting: counts.admitting,
             waiting: counts.waiting,
             backing_off: counts.backing_off,
             braked: counts.braked,
@@ -163,11 +167,13 @@ impl<'a> From<&'a Funnel> for FunnelJson<'a> {
 struct WaitingInstance<'a> {
     name: String,
     number: u32,
-    /// `offer`, `back_off` or `brake`
+    /// `admission`, `offer`, `back_off` or `brake`
     waits_for: &'static str,
     since: u64,
-    /// The end of the back-off.
+    /// The end of the back-off; when modules that have refused it are asked again.
     until: Option<u64>,
+    /// The refusal of modules to have it launched.
+    refused: Option<RefusedJson<'a>>,
     failures: u32,
     /// How its last task ended.
     last: Option<EndedJson<'a>>,
@@ -249,7 +255,8 @@ impl<'a> WaitingInstance<'a> {
             waits_for,
             since,
             until,
-        } = instance.waiting?.into();
+            refused,
+        } = instance.waiting.as_ref()?.into();
         let last = instance.history.first();
         Some(Self {
             name: format!("{}-{}", workload.name, instance.number),
@@ -257,9 +264,18 @@ impl<'a> WaitingInstance<'a> {
             waits_for,
             since,
             until,
+            refused,
             failures: instance.failures,
             last: last.map(|last| EndedJson::new(framework, workload, instance.number, last)),
         })
+    }
+}
+
+/// The refusal that keeps an instance from being launched.
+pub(super) fn veto(waiting: &Waiting) -> Option<&Veto> {
+    match waiting {
+        Waiting::Admission { refused, .. } => refused.as_deref(),
+        _ => None,
     }
 }
 
@@ -286,6 +302,9 @@ pub(crate) fn sentences(view: &View, workload: &Workload, problem: Option<String
             instances(counts.braked)
         ));
     }
+    if counts.admitting > 0 {
+        sentences.push(admission_sentence(view.at, workload));
+    }
     if counts.unreachable > 0 {
         sentences.push(format!(
             "{} on an agent that cannot be reached: {} may still be alive there",
@@ -306,6 +325,14 @@ pub(crate) fn sentences(view: &View, workload: &Workload, problem: Option<String
     if waits {
         sentences.push(waiting_sentence(view, workload));
     }
+    if workload.needs_readiness && counts.running > counts.unhealthy + counts.ready {
+        let unready = counts.running - counts.unhealthy - counts.ready;
+        sentences.push(format!(
+            "{} running, but no module has reported {} ready",
+            tasks(unready),
+            if unready == 1 { "it" } else { "them" }
+        ));
+    }
     if counts.unconfirmed > 0 {
         sentences.push(format!(
             "{} not yet confirmed by the Mesos master since the last subscription",
@@ -313,6 +340,26 @@ pub(crate) fn sentences(view: &View, workload: &Workload, problem: Option<String
         ));
     }
     sentences
+}
+
+/// Whom the instances wait for that modules have not admitted; of several refusals the last.
+fn admission_sentence(now: Timestamp, workload: &Workload) -> String {
+    let waiting = workload.instances.iter();
+    let waiting = waiting.filter_map(|instance| instance.waiting.as_ref());
+    let last = waiting.filter_map(veto).max_by_key(|veto| veto.at);
+    let who = instances(workload.counts.admitting);
+    match last {
+        None => format!("{who} waits for the modules to admit it"),
+        Some(veto) => {
+            let seconds = veto.until.since(now).as_secs();
+            let again = match seconds {
+                0 => "it is being asked again".to_owned(),
+                seconds => format!("it is asked again in {seconds} s"),
+            };
+            let (module, reason) = (&veto.module, &veto.reason);
+            format!("{who} waits for the module `{module}`, which refuses: {reason}; {again}")
+        }
+    }
 }
 
 fn waiting_sentence(view: &View, workload: &Workload) -> String {
@@ -412,5 +459,75 @@ mod tests {
         }
         let stages = FunnelJson::from(&funnel([9, 9, 4, 4, 1])).stages;
         assert_eq!(stages.map(|stage| stage.ruled_out), [3, 0, 5, 0, 3]);
+    }
+
+    #[test]
+    fn a_refusal_is_told_with_its_module_and_the_next_try() {
+        use std::sync::Arc;
+
+        use gantry_core::{IdGenerator, Input, MesosEvent, Scheduler, Settings, Verdict};
+
+        let (config, _) = crate::config::Config::read(&std::collections::BTreeMap::from(
+            [
+                ("FRAMEWORK_NAME", "f"),
+                ("STORE", "memory"),
+                ("TASK_DEF_NUM", "1"),
+                ("TASK0_NAME", "web"),
+                ("TASK0_NUM_INSTANCES", "2"),
+                ("TASK0_CPUS", "0.1"),
+                ("TASK0_MEM", "32"),
+                ("TASK0_CMD", "true"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        ))
+        .unwrap_or_else(|report| panic!("{report}"));
+        let settings = Settings {
+            admission: true,
+            ..Settings::new("f")
+        };
+        let now = Timestamp::from_millis(1_000);
+        let ids = IdGenerator::new([1; 4]);
+        let (mut scheduler, _) = Scheduler::start(now, settings, ids, config.services, Vec::new());
+        let framework_id = gantry_core::FrameworkId::new("id");
+        let subscribed = Input::Mesos(MesosEvent::Subscribed { framework_id });
+        let effects = scheduler.step(now, vec![subscribed]);
+        let sentence = |view: &View| sentences(view, &view.workloads[0], None).remove(0);
+        assert_eq!(
+            sentence(&scheduler.view()),
+            "each of 2 instances waits for the modules to admit it"
+        );
+        let question = &effects.questions[1];
+        let refused = Input::Admission {
+            workload: question.workload.clone(),
+            number: question.number,
+            asked: question.asked,
+            verdict: Verdict::Refused {
+                module: Arc::from("guard"),
+                reason: Arc::from("the database is being moved"),
+                again_after: std::time::Duration::from_secs(30),
+            },
+        };
+        let _ = scheduler.step(now, vec![refused]);
+        let view = scheduler.view();
+        let why = "waits for the module `guard`, which refuses: the database is being moved; \
+                   it is asked again in 30 s";
+        assert!(sentence(&view).ends_with(why), "{}", sentence(&view));
+        let workload = &view.workloads[0];
+        let explanation = Explanation::new(&view, workload, "f", None);
+        let told = serde_json::to_value(&explanation).unwrap();
+        assert_eq!(told["condition"], "waiting");
+        assert_eq!(told["counts"]["admitting"], 2);
+        assert_eq!(told["instances"][0]["waits_for"], "admission");
+        assert_eq!(told["instances"][0]["refused"], serde_json::Value::Null);
+        assert_eq!(
+            told["instances"][1]["refused"],
+            serde_json::json!({
+                "module": "guard",
+                "reason": "the database is being moved",
+                "at": 1_000,
+                "until": 31_000,
+            })
+        );
+        assert_eq!(told["instances"][1]["until"], 31_000);
     }
 }

@@ -1,12 +1,12 @@
 //! `/api/v2/workloads/{name}/instances`: the slots of a workload, with what filled them before.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use gantry_core::{Instance, View, Waiting, Workload};
+use gantry_core::{Instance, Veto, View, Waiting, Workload};
 use serde::Serialize;
 
 use super::{
     Page, Window,
-    explain::EndedJson,
+    explain::{EndedJson, veto},
     off_thread,
     overview::millis,
     tasks::{Found, TaskJson},
@@ -28,7 +28,7 @@ struct InstanceJson<'a> {
     /// Whether it is to stay; one that is not goes when its last task has ended.
     wanted: bool,
     /// What it waits for, while it has no task or no replacement.
-    waiting: Option<WaitingJson>,
+    waiting: Option<WaitingJson<'a>>,
     /// Failures since the last stable run.
     failures: u32,
     not_before: Option<u64>,
@@ -40,26 +40,51 @@ struct InstanceJson<'a> {
 
 /// What an instance waits for.
 #[derive(Serialize)]
-pub(super) struct WaitingJson {
-    /// `offer`, `back_off` or `brake`
+pub(super) struct WaitingJson<'a> {
+    /// `admission`, `offer`, `back_off` or `brake`
     #[serde(rename = "for")]
     pub(super) waits_for: &'static str,
     pub(super) since: u64,
-    /// The end of the back-off.
+    /// The end of the back-off; when a module that has refused is asked again.
     pub(super) until: Option<u64>,
+    pub(super) refused: Option<RefusedJson<'a>>,
 }
 
-impl From<Waiting> for WaitingJson {
-    fn from(waiting: Waiting) -> Self {
+/// The refusal of a module to have an instance launched.
+#[derive(Serialize)]
+pub(super) struct RefusedJson<'a> {
+    module: &'a str,
+    reason: &'a str,
+    at: u64,
+    /// When it is asked again.
+    until: u64,
+}
+
+impl<'a> From<&'a Veto> for RefusedJson<'a> {
+    fn from(veto: &'a Veto) -> Self {
+        Self {
+            module: &veto.module,
+            reason: &veto.reason,
+            at: veto.at.as_millis(),
+            until: veto.until.as_millis(),
+        }
+    }
+}
+
+impl<'a> From<&'a Waiting> for WaitingJson<'a> {
+    fn from(waiting: &'a Waiting) -> Self {
+        let veto = veto(waiting);
         let (waits_for, since, until) = match waiting {
+            Waiting::Admission { since, .. } => ("admission", since, veto.map(|veto| veto.until)),
             Waiting::Offer { since } => ("offer", since, None),
-            Waiting::BackOff { since, until } => ("back_off", since, Some(until)),
+            Waiting::BackOff { since, until } => ("back_off", since, Some(*until)),
             Waiting::Brake { since } => ("brake", since, None),
         };
         Self {
             waits_for,
             since: since.as_millis(),
             until: millis(until),
+            refused: veto.map(RefusedJson::from),
         }
     }
 }
@@ -78,7 +103,7 @@ impl<'a> InstanceJson<'a> {
             workload: workload.name.as_str(),
             number,
             wanted: instance.wanted,
-            waiting: instance.waiting.map(WaitingJson::from),
+            waiting: instance.waiting.as_ref().map(WaitingJson::from),
             failures: instance.failures,
             not_before: millis(instance.not_before),
             tasks: tasks

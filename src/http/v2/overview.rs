@@ -172,6 +172,7 @@ fn totals(view: &View) -> Totals {
     let mut wanted = 0;
     for workload in &view.workloads {
         let counts = &workload.counts;
+        sum.admitting += counts.admitting;
         sum.waiting += counts.waiting;
         sum.backing_off += counts.backing_off;
         sum.braked += counts.braked;

@@ -187,7 +187,8 @@ fn command(launch: &Launch) -> v1::CommandInfo {
     }
 }
 
-/// The user's variables in their order, then ours; of a name that stands twice Mesos takes the last.
+/// The user's variables in their order, those of modules, then ours; of a name that stands twice
+/// Mesos takes the last.
 fn environment(launch: &Launch) -> v1::Environment {
     let template = &*launch.template;
     let mut variables = Vec::with_capacity(template.environment.len() + launch.ports.len() + 4);
@@ -211,6 +212,9 @@ fn environment(launch: &Launch) -> v1::Environment {
                 ),
             },
         }
+    }
+    for (name, value) in launch.environment.variables() {
+        add(name.clone(), value);
     }
     for (index, port) in launch.ports.iter().enumerate() {
         add(format!("PORT{index}"), &port.to_string());

@@ -1,8 +1,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use gantry_core::{
-    AgentAddress, AgentId, Amount, Demand, EnvironmentVariable, HealthCheck, OfferId, Parameter,
-    Placement, Reservation, Scalar, Secret, TaskId, Uri, Volume,
+    AddedEnvironment, AgentAddress, AgentId, Amount, Demand, EnvironmentVariable, HealthCheck,
+    OfferId, Parameter, Placement, Reservation, Scalar, Secret, TaskId, Uri, Volume,
 };
 use gantry_mesos::json::to_json;
 use serde_json::{Value, json};
@@ -51,6 +51,11 @@ fn launched(template: Template, ports: &[u16], pieces: Vec<Piece>) -> Value {
         }),
         ports: ports.to_vec(),
         pieces,
+        environment: AddedEnvironment::new(vec![
+            ("COLOUR".to_owned(), "blue".to_owned()),
+            ("HOST".to_owned(), "not ours".to_owned()),
+        ])
+        .unwrap(),
     };
     let call = call(core::Call::Accept {
         offer: OfferId::new("m-O1"),
@@ -167,6 +172,8 @@ fn a_task_of_the_boilerplate() {
                 "environment": {"variables": [
                     variable("Z", "1"),
                     variable("A", "hush"),
+                    variable("COLOUR", "blue"),
+                    variable("HOST", "not ours"),
                     variable("PORT0", "8080"),
                     variable("PORT1", "31007"),
                     variable("PORT2", "31000"),

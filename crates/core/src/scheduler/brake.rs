@@ -61,7 +61,7 @@ impl Scheduler {
         }
         let well: u64 = self
             .services()
-            .map(|(_, service)| u64::from(service.state.counts.ready))
+            .map(|(_, service)| u64::from(service.well()))
             .sum();
         let of = well + troubled;
         if troubled * 1000 <= of * u64::from(policy.share_thousandths) {
@@ -129,7 +129,7 @@ impl Scheduler {
         self.settle_everything(|_| true);
     }
 
-    fn settle_everything(&mut self, which: impl Fn(&crate::Instance) -> bool) {
+    pub(super) fn settle_everything(&mut self, which: impl Fn(&crate::Instance) -> bool) {
         for index in self.service_indices() {
             let numbers: Vec<_> = self
                 .service(index)

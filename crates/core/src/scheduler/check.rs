@@ -24,7 +24,8 @@ impl Scheduler {
             for instance in state.instances.iter() {
                 let place = format!("{name}-{}", instance.number);
                 wanted += u32::from(instance.wanted);
-                match instance.waiting {
+                match &instance.waiting {
+                    Some(Waiting::Admission { .. }) => counts.admitting += 1,
                     Some(Waiting::Offer { .. }) => {
                         counts.waiting += 1;
                         waiting.insert(instance.number);
@@ -34,6 +35,9 @@ impl Scheduler {
                     None => {}
                 }
                 counts.ready += u32::from(service.is_filled(instance));
+                self.admission
+                    .check(index, instance.number, instance.waiting.as_ref(), self.now)
+                    .map_err(|what| format!("{place} {what}"))?;
                 ensure(
                     self.brake.is_some()
                         || !matches!(instance.waiting, Some(Waiting::Brake { .. })),
@@ -109,6 +113,7 @@ impl Scheduler {
                 format!("{name} is wrongly counted by agent")
             })?;
         }
+        self.admission.check_books()?;
         ensure(starting == self.starting, || {
             "starting tasks are wrongly counted by agent".to_owned()
         })

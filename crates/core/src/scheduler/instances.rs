@@ -23,6 +23,16 @@ enum Need {
     Later(Timestamp),
 }
 
+/// How an instance without a task goes on.
+enum Next {
+    /// By what comes from outside.
+    Wait,
+    /// By being looked at again at this time.
+    LookAgain(Timestamp),
+    /// By being asked about.
+    Ask,
+}
+
 impl Scheduler {
     /// Makes the number of wanted instances what is desired: takes the lowest free numbers, or
     /// lets go of instances without a task that is to stay, then unhealthy ones, then the youngest.
@@ -249,7 +259,8 @@ impl Scheduler {
     fn wait_for_offer(&mut self, index: ServiceIndex, number: u32) {
         let now = self.now;
         let braked = self.brake.is_some();
-        let until = self.edit(index, number, |instance| {
+        let admitted = self.admission.admits(index, number);
+        let next = self.edit(index, number, |instance| {
             // Only what has run before: what is new was asked for.
             if braked && !(instance.history.is_empty() && instance.tasks.is_empty()) {
                 let since = match instance.waiting {
@@ -257,24 +268,44 @@ impl Scheduler {
                     _ => now,
                 };
                 instance.waiting = Some(Waiting::Brake { since });
-                return None;
+                return Next::Wait;
             }
-            let until = instance.not_before.filter(|until| *until > now);
-            instance.waiting = Some(match (until, instance.waiting) {
-                (None, Some(waiting @ Waiting::Offer { .. })) => waiting,
-                (None, _) => Waiting::Offer { since: now },
-                (Some(until), _) => Waiting::BackOff { since: now, until },
-            });
-            until
+            if let Some(until) = instance.not_before.filter(|until| *until > now) {
+                instance.waiting = Some(Waiting::BackOff { since: now, until });
+                return Next::LookAgain(until);
+            }
+            match &instance.waiting {
+                Some(Waiting::Offer { .. }) if admitted => Next::Wait,
+                _ if admitted => {
+                    instance.waiting = Some(Waiting::Offer { since: now });
+                    Next::Wait
+                }
+                Some(Waiting::Admission {
+                    refused: Some(veto),
+                    ..
+                }) if veto.until > now => Next::LookAgain(veto.until),
+                Some(Waiting::Admission { .. }) => Next::Ask,
+                _ => {
+                    instance.waiting = Some(Waiting::Admission {
+                        since: now,
+                        refused: None,
+                    });
+                    Next::Ask
+                }
+            }
         });
-        if let Some(Some(until)) = until {
-            self.timers.set(
-                until,
-                Timer::Instance {
-                    service: index,
-                    number,
-                },
-            );
+        match next {
+            None | Some(Next::Wait) => {}
+            Some(Next::LookAgain(at)) => {
+                let service = index;
+                self.timers.set(at, Timer::Instance { service, number });
+            }
+            Some(Next::Ask) => {
+                if let Some(service) = self.service(index) {
+                    let priority = service.state.priority;
+                    self.admission.enqueue(priority, index, number);
+                }
+            }
         }
     }
 

@@ -7,8 +7,8 @@ use std::{
 };
 
 use super::{
-    Connection, Offers, Scheduler, ServiceIndex, Timer, Timers, Trouble, services::Service,
-    stopping::run_of,
+    Admission, Connection, Offers, Scheduler, ServiceIndex, Timer, Timers, Trouble,
+    services::Service, stopping::run_of,
 };
 use crate::{
     AgentAddress, AgentId, Counters, Counts, DeploymentKind, Effects, Goal, IdGenerator, Instance,
@@ -74,6 +74,7 @@ impl Scheduler {
 
     fn empty(now: Timestamp, settings: Settings, ids: IdGenerator) -> Self {
         Self {
+            admission: Admission::new(settings.admission),
             settings,
             ids,
             now,
@@ -309,8 +310,10 @@ impl Scheduler {
         }
     }
 
-    fn add_service(&mut self, service: Service) -> ServiceIndex {
+    fn add_service(&mut self, mut service: Service) -> ServiceIndex {
         let index = self.services.len() as ServiceIndex;
+        let needed = self.settings.readiness.contains(&service.state.name);
+        service.need_readiness(needed);
         self.by_task_name
             .insert(service.state.task_name.clone(), index);
         self.services.push(Some(service));
@@ -439,6 +442,7 @@ impl Scheduler {
             state: record.state,
             goal: record.goal,
             healthy: None,
+            readiness: None,
             heard_in: u32::MAX, // Of no subscription of ours: unconfirmed.
             launched_at: record.launched_at,
             started_at: record.started_at,
@@ -525,6 +529,7 @@ fn workload(record: WorkloadRecord, revisions: BTreeMap<u32, Arc<Template>>) -> 
         update: record.update,
         removed: record.removed,
         revision: record.revision,
+        needs_readiness: false,
         revisions,
         instances: Instances::default(),
         counts: Counts::default(),

@@ -13,6 +13,8 @@
 //! | `commands` | what operators ask |
 //! | `deployments` | rolling restarts and updates |
 //! | `keeping` | what is kept for modules and for who logs in |
+//! | `admission` | asking modules before instances are launched |
+//! | `readiness` | modules say when a task is ready |
 //! | `brake` | nothing is done automatically while too much fails |
 //! | `plan` | what a start would change |
 //! | `timers` | what is to be looked at later |
@@ -29,6 +31,7 @@ use crate::{
     StatusUpdate, TaskId, Timestamp, View,
 };
 
+mod admission;
 mod brake;
 mod check;
 mod commands;
@@ -40,6 +43,7 @@ mod load;
 mod matching;
 mod offers;
 mod plan;
+mod readiness;
 mod services;
 mod status;
 mod stopping;
@@ -47,6 +51,7 @@ mod timers;
 
 pub use plan::{Change, Declared, DeclaredSettings, Plan, WorkloadPlan, plan, stored_view};
 
+use admission::Admission;
 use brake::Trouble;
 use connection::Connection;
 use deployments::Moves;
@@ -75,6 +80,7 @@ pub struct Scheduler {
     /// Ports that some service insists on: not given away as dynamic ones without need.
     fixed_ports: BTreeSet<u16>,
     offers: Offers,
+    admission: Admission,
     timers: Timers,
     deployments: BTreeMap<DeploymentId, Arc<Deployment>>,
     moves: BTreeMap<DeploymentId, Moves>,
@@ -103,12 +109,22 @@ impl Scheduler {
                     actor,
                     command,
                 } => self.command(token, actor, command),
+                Input::Admission {
+                    workload,
+                    number,
+                    asked,
+                    verdict,
+                } => self.answered(&workload, number, asked, verdict),
+                Input::AdmissionNeeded(needed) => self.need_admission(needed),
+                Input::Readiness { task, ready } => self.reported(&task, ready),
+                Input::ReadinessNeeded(of) => self.need_readiness(of),
             }
         }
         self.fire_timers();
         self.watch_brake();
         self.advance_deployments();
         self.cycle();
+        self.ask_for_admission();
         self.ask_for_offers();
         let mut effects = std::mem::take(&mut self.out);
         effects.wake_at = self.timers.next();
@@ -196,7 +212,7 @@ impl Scheduler {
                 Timer::Reconcile => self.reconcile_unheard(),
                 Timer::ReconcileAll => self.reconcile_all(),
                 Timer::Offers => self.offers.changed = true,
-                Timer::Revive | Timer::Brake => {} // Every step looks at it.
+                Timer::Revive | Timer::Brake | Timer::Admission => {} // Every step looks at it.
                 Timer::KillUnknown => self.kill_unknown_when_safe(),
             }
         }

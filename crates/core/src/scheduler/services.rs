@@ -64,14 +64,41 @@ impl Service {
         self.state.revisions.get(&task.revision)
     }
 
-    /// Whether `task` does what it is there for: it runs, and is healthy if that is checked.
+    /// Whether `task` does what it is there for: it runs, is healthy if that is checked, and was
+    /// reported ready if modules say that.
     pub(super) fn is_ready(&self, task: &Task) -> bool {
-        is_ready(&self.state.revisions, task)
+        self.rules().is_ready(task)
     }
 
     /// Whether an instance has a ready task that is not being stopped.
     pub(super) fn is_filled(&self, instance: &Instance) -> bool {
-        is_filled(&self.state.revisions, instance)
+        self.rules().is_filled(instance)
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules {
+            revisions: &self.state.revisions,
+            reported: self.state.needs_readiness,
+        }
+    }
+
+    /// From now on its tasks are ready only when reported to be, or without.
+    pub(super) fn need_readiness(&mut self, needed: bool) {
+        self.state_mut().needs_readiness = needed;
+        let instances = self.state.instances.iter();
+        let ready = instances.filter(|instance| self.is_filled(instance));
+        let ready = ready.count() as u32;
+        self.state_mut().counts.ready = ready;
+    }
+
+    /// How many of its tasks do well, as far as Mesos says.
+    pub(super) fn well(&self) -> u32 {
+        let counts = &self.state.counts;
+        if self.state.needs_readiness {
+            counts.running.saturating_sub(counts.unhealthy)
+        } else {
+            counts.ready
+        }
     }
 
     /// See [`crate::Workload::stops_first`].
@@ -176,32 +203,46 @@ type Revisions = BTreeMap<u32, Arc<Template>>;
 struct Tally {
     counts: Counts,
     waits_for_offer: bool,
+    waits_for_admission: bool,
     starting: SmallVec<[AgentId; 2]>,
 }
 
-fn is_ready(revisions: &Revisions, task: &Task) -> bool {
-    task.state == TaskState::Running
-        && (task.healthy == Some(true)
-            || revisions
-                .get(&task.revision)
-                .is_none_or(|template| template.health_check.is_none()))
+/// What makes a task of a service ready.
+#[derive(Clone, Copy)]
+struct Rules<'a> {
+    revisions: &'a Revisions,
+    /// Whether modules have to report it.
+    reported: bool,
 }
 
-fn is_filled(revisions: &Revisions, instance: &Instance) -> bool {
-    instance
-        .tasks
-        .iter()
-        .any(|task| !task.goal.is_stop() && is_ready(revisions, task))
+impl Rules<'_> {
+    fn is_ready(self, task: &Task) -> bool {
+        task.state == TaskState::Running
+            && (!self.reported || task.readiness == Some(true))
+            && (task.healthy == Some(true)
+                || self
+                    .revisions
+                    .get(&task.revision)
+                    .is_none_or(|template| template.health_check.is_none()))
+    }
+
+    fn is_filled(self, instance: &Instance) -> bool {
+        instance
+            .tasks
+            .iter()
+            .any(|task| !task.goal.is_stop() && self.is_ready(task))
+    }
 }
 
 impl Tally {
-    fn of(instance: &Instance, subscription: u32, revisions: &Revisions) -> Self {
+    fn of(instance: &Instance, subscription: u32, rules: Rules<'_>) -> Self {
         let mut counts = Counts {
-            ready: u32::from(is_filled(revisions, instance)),
+            ready: u32::from(rules.is_filled(instance)),
             ..Counts::default()
         };
         let mut starting = SmallVec::new();
-        match instance.waiting {
+        match &instance.waiting {
+            Some(Waiting::Admission { .. }) => counts.admitting = 1,
             Some(Waiting::Offer { .. }) => counts.waiting = 1,
             Some(Waiting::BackOff { .. }) => counts.backing_off = 1,
             Some(Waiting::Brake { .. }) => counts.braked = 1,
@@ -228,9 +269,11 @@ impl Tally {
             counts.unconfirmed += u32::from(task.heard_in != subscription);
         }
         let waits_for_offer = counts.waiting > 0;
+        let waits_for_admission = counts.admitting > 0;
         Self {
             counts,
             waits_for_offer,
+            waits_for_admission,
             starting,
         }
     }
@@ -241,6 +284,7 @@ fn replace_counts(total: &mut Counts, before: &Counts, after: &Counts) {
         ($($field:ident),*) => { $( total.$field = total.$field - before.$field + after.$field; )* };
     }
     replace!(
+        admitting,
         waiting,
         backing_off,
         braked,
@@ -268,10 +312,13 @@ impl Scheduler {
         let service = self.services.get_mut(index as usize)?.as_mut()?;
         let workload = Arc::make_mut(&mut service.state);
         let instance = workload.instances.get_mut(number)?;
-        let revisions = &workload.revisions;
-        let before = Tally::of(instance, subscription, revisions);
+        let rules = Rules {
+            revisions: &workload.revisions,
+            reported: workload.needs_readiness,
+        };
+        let before = Tally::of(instance, subscription, rules);
         let result = change(instance);
-        let after = Tally::of(instance, subscription, revisions);
+        let after = Tally::of(instance, subscription, rules);
         replace_counts(&mut workload.counts, &before.counts, &after.counts);
         let priority = workload.priority;
         if before.waits_for_offer != after.waits_for_offer {
@@ -285,6 +332,14 @@ impl Scheduler {
                 if service.waiting.is_empty() {
                     self.waiting_services.remove(&(priority, index));
                 }
+            }
+        }
+        if self.admission.on {
+            if before.waits_for_admission && !after.waits_for_admission {
+                self.admission.withdraw(index, number);
+            }
+            if before.waits_for_offer && !after.waits_for_offer {
+                drop(self.admission.take(index, number));
             }
         }
         if before.starting != after.starting {

@@ -153,7 +153,7 @@ impl Scheduler {
             })
     }
 
-    fn notice_task(
+    pub(super) fn notice_task(
         &mut self,
         index: ServiceIndex,
         number: u32,
@@ -357,6 +357,7 @@ impl Scheduler {
             state: update.state,
             goal: Goal::Run,
             healthy: update.healthy,
+            readiness: None,
             heard_in: self.connection.subscription,
             launched_at: self.now,
             started_at: Some(self.now),
@@ -509,10 +510,15 @@ fn is_blamed(task: &Task, update: &StatusUpdate) -> bool {
 }
 
 fn shortened(text: &str) -> &str {
-    if text.len() <= MESSAGE_MAX {
+    shortened_to(MESSAGE_MAX, text)
+}
+
+/// The beginning of a text, of at most so many bytes.
+pub(super) fn shortened_to(limit: usize, text: &str) -> &str {
+    if text.len() <= limit {
         return text;
     }
-    let cut = (0..=MESSAGE_MAX)
+    let cut = (0..=limit)
         .rev()
         .find(|position| text.is_char_boundary(*position))
         .unwrap_or(0);

@@ -38,6 +38,8 @@ pub(super) enum Timer {
     KillUnknown,
     /// Whether to let go of the brake.
     Brake,
+    /// Questions to modules that have no answer.
+    Admission,
 }
 
 #[derive(Debug, Default)]

@@ -1,7 +1,11 @@
 //! The test bench: a scheduler, a store made of its writes, and what it has sent and not been
 //! asked about.
 
-use std::{collections::BTreeMap, collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use gantry_core::*;
 
@@ -17,6 +21,10 @@ pub(crate) struct Bench {
     tokens: u64,
     offers: u64,
     updates: u8,
+    questions: VecDeque<Question>,
+    /// Whether nothing may be launched without an admission, and which were given.
+    admission: bool,
+    admitted: BTreeSet<(String, u32)>,
     pub(crate) wake_at: Option<Timestamp>,
 }
 
@@ -119,13 +127,16 @@ impl Bench {
             scheduler,
             now,
             store: BTreeMap::new(),
-            settings,
             services,
             calls: VecDeque::new(),
             replies: VecDeque::new(),
             tokens: 0,
             offers: 0,
             updates: 0,
+            questions: VecDeque::new(),
+            admission: settings.admission,
+            admitted: BTreeSet::new(),
+            settings,
             wake_at: None,
         };
         bench.take_in(effects);
@@ -153,6 +164,9 @@ impl Bench {
         );
         self.scheduler = scheduler;
         self.calls.clear();
+        self.questions.clear();
+        self.admitted.clear();
+        self.admission = self.settings.admission;
         self.take_in(effects);
     }
 
@@ -176,13 +190,69 @@ impl Bench {
                         self.store.contains_key(&Key::Task(launch.task.clone())),
                         "{launch:?}"
                     );
+                    self.uses_an_admission(launch);
                 }
             }
         }
+        assert!(self.admission || effects.questions.is_empty());
+        self.questions.extend(effects.questions);
         self.calls.extend(effects.calls);
         self.replies
             .extend(effects.replies.into_iter().map(|(_, reply)| reply));
         self.wake_at = effects.wake_at;
+    }
+
+    /// No launch without an admission, and no admission for two launches.
+    fn uses_an_admission(&mut self, launch: &Launch) {
+        let number = launch.task.parts(FRAMEWORK).map(|parts| parts.number);
+        let place = (launch.workload.to_string(), number.unwrap_or_default());
+        assert!(!self.admission || self.admitted.remove(&place), "{place:?}");
+    }
+
+    /// The questions that were asked and not taken yet.
+    pub(crate) fn asked(&mut self) -> Vec<Question> {
+        self.questions.drain(..).collect()
+    }
+
+    /// The one question that was asked and not taken yet.
+    pub(crate) fn asked_one(&mut self) -> Question {
+        let mut asked = self.asked();
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        asked.remove(0)
+    }
+
+    pub(crate) fn answer(&mut self, question: &Question, verdict: Verdict) {
+        if matches!(verdict, Verdict::Admitted { .. }) {
+            let place = (question.workload.as_str().to_owned(), question.number);
+            self.admitted.insert(place);
+        }
+        self.step(vec![Input::Admission {
+            workload: question.workload.clone(),
+            number: question.number,
+            asked: question.asked,
+            verdict,
+        }]);
+    }
+
+    pub(crate) fn admit(&mut self, question: &Question) {
+        let environment = AddedEnvironment::default();
+        self.answer(question, Verdict::Admitted { environment });
+    }
+
+    pub(crate) fn refuse(&mut self, question: &Question, seconds: u64) {
+        let verdict = Verdict::Refused {
+            module: "guard".into(),
+            reason: "the database is being moved".into(),
+            again_after: Duration::from_secs(seconds),
+        };
+        self.answer(question, verdict);
+    }
+
+    pub(crate) fn need_admission(&mut self, needed: bool) {
+        if std::mem::replace(&mut self.admission, needed) != needed {
+            self.admitted.clear();
+        }
+        self.step(vec![Input::AdmissionNeeded(needed)]);
     }
 
     pub(crate) fn step(&mut self, inputs: Vec<Input>) {
@@ -306,6 +376,19 @@ impl Bench {
             launched.extend(self.accepted());
         }
         launched
+    }
+
+    /// Takes everything that was sent, and of that all launches and the tasks to be killed.
+    pub(crate) fn all_sent(&mut self) -> (Vec<Launch>, Vec<TaskId>) {
+        let (mut launched, mut killed) = (Vec::new(), Vec::new());
+        for call in self.calls.drain(..) {
+            match call {
+                Call::Accept { launches, .. } => launched.extend(launches),
+                Call::Kill { task, .. } => killed.push(task),
+                _ => {}
+            }
+        }
+        (launched, killed)
     }
 
     pub(crate) fn declined(&mut self) -> usize {

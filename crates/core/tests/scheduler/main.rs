@@ -7,6 +7,7 @@
     reason = "a test that cannot go on should stop"
 )]
 
+mod admission;
 mod bench;
 mod brake;
 mod deployments;
@@ -15,9 +16,9 @@ mod instances;
 mod keeping;
 mod offers;
 mod placement;
+mod readiness;
 mod reconciliation;
 mod resources;
-
 mod restarts;
 mod takeover;
 mod updates;

@@ -1,10 +1,12 @@
 //! Moving instances: which are still to be moved, which may be moved now, and how those that are
 //! being moved are doing.
 
+use std::sync::Arc;
+
 use super::super::{Scheduler, ServiceIndex, Timer, services::Service};
 use crate::{
     Deployment, DeploymentId, DeploymentKind, DeploymentStatus, Goal, Instance, StopReason, Task,
-    TaskState, Timestamp, UpdateOrder, UpdatePolicy, Uuid,
+    TaskState, Timestamp, UpdateOrder, UpdatePolicy, Uuid, Veto, Waiting,
 };
 
 /// A new task of an instance that fails so often has failed for good.
@@ -35,7 +37,7 @@ struct Candidate {
     number: u32,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Move {
     index: ServiceIndex,
     number: u32,
@@ -44,6 +46,8 @@ struct Move {
     failures: u32,
     /// The task that it began with.
     old: Option<Uuid>,
+    /// The last refusal of modules to have the new task launched, until it is.
+    veto: Option<Arc<Veto>>,
 }
 
 /// Which tasks are to be replaced.
@@ -175,7 +179,8 @@ impl Scheduler {
     }
 
     /// The task of an instance that a deployment has to replace: one that can be reached before one
-    /// that cannot, then one whose move has begun. One that is going for another reason is replaced without it.
+    /// that cannot, then one whose move has begun. One that is going for another reason is replaced
+    /// without it.
     fn to_be_moved<'a>(&self, instance: &'a Instance, rule: Rule) -> Option<&'a Task> {
         let eligible = |task: &&Task| {
             instance.wanted
@@ -225,7 +230,8 @@ impl Scheduler {
         let mut now = deployment.clone();
         let mut failed = None;
         let mut under_way = Vec::new();
-        for one in std::mem::take(&mut moves.under_way) {
+        for mut one in std::mem::take(&mut moves.under_way) {
+            self.note_veto(&mut one, rule);
             match self.progress(&one, rule) {
                 Progress::Moving => under_way.push(one),
                 Progress::Moved => {
@@ -350,6 +356,7 @@ impl Scheduler {
                 deadline,
                 failures,
                 old,
+                veto: None,
             })
         };
         let Some(old) = self.to_be_moved(instance, rule) else {
@@ -396,6 +403,23 @@ impl Scheduler {
         }
     }
 
+    /// Remembers who keeps the new task from being launched: when the time is over nobody asks any
+    /// more.
+    fn note_veto(&self, one: &mut Move, rule: Rule) {
+        let instance = self
+            .service(one.index)
+            .and_then(|service| service.state.instances.get(one.number));
+        let Some(instance) = instance else { return };
+        match &instance.waiting {
+            Some(Waiting::Admission {
+                refused: Some(veto),
+                ..
+            }) => one.veto = Some(veto.clone()),
+            _ if instance.tasks.iter().any(|task| !rule.is_old(task)) => one.veto = None,
+            _ => {}
+        }
+    }
+
     fn progress(&self, one: &Move, rule: Rule) -> Progress {
         let Some(service) = self.service(one.index) else {
             return Progress::Moved;
@@ -438,7 +462,8 @@ impl Scheduler {
                 Progress::Again
             }
             Some(old) if old.goal == Goal::Run => Progress::Failed(format!(
-                "the new task of {name} did not become ready in time"
+                "the new task of {name} did not become ready in time{}",
+                one.refusal()
             )),
             _ if failures >= FAILURES_MAX => Progress::Failed(format!(
                 "the new task of {name} failed {failures} times{}",
@@ -448,7 +473,8 @@ impl Scheduler {
                 Progress::Failed(format!("the old task of {name} does not end"))
             }
             None if self.now >= one.deadline => Progress::Failed(format!(
-                "{name} did not become ready in time after its old task was stopped"
+                "{name} did not become ready in time after its old task was stopped{}",
+                one.refusal()
             )),
             _ => Progress::Moving,
         }
@@ -476,6 +502,15 @@ impl Scheduler {
             "too few instances of {} are ready to move another: {} of {}",
             service.state.name, service.state.counts.ready, service.state.desired
         ))
+    }
+}
+
+impl Move {
+    /// Who kept the new task from being launched, for people.
+    fn refusal(&self) -> String {
+        self.veto.as_ref().map_or_else(String::new, |veto| {
+            format!(": the module `{}` refused it: {}", veto.module, veto.reason)
+        })
     }
 }
 

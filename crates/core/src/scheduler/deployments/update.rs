@@ -230,6 +230,7 @@ impl Scheduler {
         }
         Arc::make_mut(&mut service.state).revision = revision;
         service.count_spread_anew();
+        self.void_admissions(index);
         self.offers.changed = true;
         self.offers.work_changed = true;
         self.write_service(index);

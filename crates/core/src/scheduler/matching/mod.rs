@@ -82,7 +82,12 @@ impl Scheduler {
     /// and are ready where that was asked for.
     fn open_gates(&mut self) {
         let mut better_waits: Option<(i32, ServiceIndex)> = None;
-        let waiting: Vec<_> = self.waiting_services.iter().copied().collect();
+        let mut waiting: Vec<_> = self.waiting_services.iter().copied().collect();
+        if self.admission.on {
+            waiting.extend(self.admission.services_asking());
+            waiting.sort_unstable();
+            waiting.dedup();
+        }
         for (priority, index) in waiting {
             let first_waits = better_waits;
             better_waits = better_waits.or(Some((priority, index)));
@@ -347,6 +352,7 @@ impl Scheduler {
             return false;
         };
         let uuid = self.ids.uuid();
+        let environment = self.admission.take(index, number);
         let Some(service) = self.service(index) else {
             return false;
         };
@@ -393,6 +399,7 @@ impl Scheduler {
             agent,
             ports,
             pieces,
+            environment,
         });
         true
     }
@@ -406,6 +413,7 @@ impl Scheduler {
             state: TaskState::Launching,
             goal: Goal::Run,
             healthy: None,
+            readiness: None,
             heard_in: self.connection.subscription,
             launched_at: self.now,
             started_at: None,
@@ -421,6 +429,7 @@ impl Scheduler {
         let mut idle = Vec::new();
         let mut busy = Vec::new();
         let mut look_again: Option<Timestamp> = None;
+        let answers_soon = self.admission.answers_soon(self.now);
         for lot in lots {
             let Lot {
                 arrival,
@@ -430,6 +439,7 @@ impl Scheduler {
                 wanted_by_blocked,
                 ..
             } = lot;
+            let wanted_by_blocked = wanted_by_blocked || answers_soon;
             if !launches.is_empty() {
                 self.counters.accepted += 1;
                 // The rest is refused for as long as nothing wants it, and not at all otherwise.
