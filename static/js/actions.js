@@ -3,6 +3,7 @@
 
 import { REHEARSES, part, raw, rehearse, send } from "./api.js";
 import { confirm, quoted, toast } from "./confirm.js";
+import { help } from "./help.js";
 import { count, plural } from "./format.js";
 
 const frameworkName = () => document.querySelector("meta[name=framework-name]").content;
@@ -167,7 +168,7 @@ const ACTIONS = {
   },
 
   help() {
-    document.getElementById("keyboard").showModal();
+    help();
     return false;
   },
 };

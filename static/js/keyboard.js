@@ -1,5 +1,7 @@
 // Keys. Nothing happens while somebody types, and nothing with Ctrl, Alt or Meta held.
 
+import { help } from "./help.js";
+
 /** `g`, then one of these. */
 const GO = { o: "#/", s: "#/scaling", t: "#/tasks", d: "#/activity", a: "#/agents", c: "#/configuration", l: "#/logs" };
 
@@ -19,7 +21,7 @@ export function keyboard(pause) {
     if (second && GO[event.key]) location.hash = GO[event.key];
     else if (event.key === "g") went = Date.now();
     else if (event.key === "p") pause();
-    else if (event.key === "?") document.getElementById("keyboard").showModal();
+    else if (event.key === "?") help();
     else if (event.key === "/") {
       const search = document.querySelector("#page input[type=search]");
       search?.focus();

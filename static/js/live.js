@@ -52,6 +52,7 @@ export class Live {
 
   /** Says whether the server tells events: a stand-by does not. */
   follow(tells) {
+    if (!tells && this.#source === null) this.#become("polling");
     if (tells === (this.#source !== null)) return;
     if (tells) {
       this.#connect();

@@ -24,6 +24,7 @@ export function notices(status, error) {
     brake && braked(brake, moves),
     !lost && connection.problem && banner("master", "unreachable", true, sentence(connection.problem), " What is shown is the last known state; tasks keep running."),
     all().filter(({ state }) => state === "stopped").map(stopped),
+    (status.warnings ?? []).filter((text) => !text.startsWith("open access")).map((text) => banner(text.split(":")[0], "unhealthy", false, sentence(text))),
     current().access === "open" ? banner("open", "unlocked", false, h("strong", {}, "Open access: no login configured."), " Everybody who reaches this address can change everything.") : null,
   ];
 }

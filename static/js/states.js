@@ -75,7 +75,7 @@ export function shares(counts) {
     ["backing_off", counts.backing_off, "failing"],
     ["unreachable", counts.unreachable, "unreachable"],
     ["unhealthy", unhealthy, "unhealthy"],
-    ["waiting", counts.waiting + counts.braked, "waiting"],
+    ["waiting", counts.waiting + counts.braked + (counts.admitting ?? 0), "waiting"],
     ["starting", counts.starting, "starting"],
     ["killing", counts.killing, "stopping"],
     ["running", counts.running - unhealthy, "running"],
