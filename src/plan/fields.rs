@@ -133,9 +133,26 @@ pub(super) fn changes(before: Option<&Declared>, after: &Declared) -> Vec<FieldC
         template(&mut new, after);
     }
     let mut changes = compare(old, new);
-    if let (Some(old), Some(new)) = templates
-        && old != new
-        && old.environment != new.environment
+    if let (Some(old), Some(new)) = templates {
+        order_of_environment(&mut changes, old, new);
+    }
+    changes
+}
+
+/// What is different about what tasks are made of.
+pub(crate) fn template_changes(before: &Template, after: &Template) -> Vec<FieldChange> {
+    let mut old = Fields::default();
+    let mut new = Fields::default();
+    template(&mut old, before);
+    template(&mut new, after);
+    let mut changes = compare(old, new);
+    order_of_environment(&mut changes, before, after);
+    changes
+}
+
+/// The same variables in another order are another environment, which no field tells.
+fn order_of_environment(changes: &mut Vec<FieldChange>, old: &Template, new: &Template) {
+    if old.environment != new.environment
         && !changes.iter().any(|change| change.path.starts_with("env."))
     {
         let names = |template: &Template| {
@@ -149,7 +166,6 @@ pub(super) fn changes(before: Option<&Declared>, after: &Declared) -> Vec<FieldC
             after: names(new),
         });
     }
-    changes
 }
 
 fn compare(old: Fields, new: Fields) -> Vec<FieldChange> {

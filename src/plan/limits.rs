@@ -1,11 +1,11 @@
 //! The limits within which an update moves, in words.
 
-use gantry_core::{OnFailure, ServiceSpec, Share, Template, UpdateOrder, UpdatePolicy};
+use gantry_core::{OnFailure, Share, Template, UpdateOrder, UpdatePolicy};
 
 use crate::config::{duration_in_words, not_side_by_side};
 
 /// How the instances of a service are moved: which task first, how many at once, what is kept.
-pub(super) fn words(service: &ServiceSpec, instances: u32) -> String {
+pub(crate) fn words(update: &UpdatePolicy, template: &Template, instances: u32) -> String {
     let UpdatePolicy {
         parallelism,
         order,
@@ -14,10 +14,10 @@ pub(super) fn words(service: &ServiceSpec, instances: u32) -> String {
         deadline,
         on_failure,
         monitor,
-    } = &service.update;
+    } = update;
     let Template {
         demand, placement, ..
-    } = &service.template;
+    } = template;
     let stops_first = *order == UpdateOrder::StopFirst
         || not_side_by_side(&demand.fixed_ports, placement).is_some();
     let parallelism = (*parallelism).max(1);

@@ -18,7 +18,9 @@ use gantry_core::{
 };
 use serde::{Deserialize, Serialize};
 
+pub(crate) use fields::template_changes;
 pub use fields::{FieldChange, Shown};
+pub(crate) use limits::words as limits_in_words;
 pub use wire::Declaration;
 pub(crate) use wire::sealed_records;
 
@@ -160,7 +162,7 @@ fn workload(plan: &WorkloadPlan, service: Option<&ServiceSpec>) -> WorkloadRepor
     };
     let limits = service
         .filter(|_| !plan.replaced.is_empty())
-        .map(|service| limits::words(service, instances));
+        .map(|service| limits::words(&service.update, &service.template, instances));
     WorkloadReport {
         name: plan.name.as_str().to_owned(),
         action,

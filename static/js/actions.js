@@ -1,7 +1,7 @@
 // What can be done, by name: an element with `data-action` does it when pressed. Listening is done
 // once for the whole page, so that elements may come and go.
 
-import { REHEARSES, part, raw, rehearse, send } from "./api.js";
+import { part, raw, rehearse, send } from "./api.js";
 import { confirm, quoted, toast } from "./confirm.js";
 import { help } from "./help.js";
 import { count, plural } from "./format.js";
@@ -16,7 +16,7 @@ function tell(error) {
 /** Asks, does, tells. `dry` asks beforehand what would change. */
 async function act({ dry, done, ...question }) {
   const { method, path, body } = question.request;
-  const preview = dry && REHEARSES ? rehearse(method, path, body ?? {}) : undefined;
+  const preview = dry ? rehearse(method, path, body ?? {}) : undefined;
   // Who says no at once does not care what it would have said.
   preview?.catch(() => null);
   const reason = await confirm({ ...question, preview, request: { method, path: `api/v2/${path}`, body } });

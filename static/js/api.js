@@ -70,14 +70,12 @@ const query = (parameters) => {
 /** Reads from the full model. */
 export const get = async (path, parameters) => (await call("GET", `api/v2/${path}${query(parameters)}`)).json();
 /** Resources of the full model that are not served yet. */
-const TO_COME = /^(session|trends|modules|workloads\/[^/]+\/instances|tasks\/[^/]+\/(usage|output))\b/;
-export const served = (path) => !TO_COME.test(path);
+const TO_COME = /^(session|modules)\b/;
 /** The same for what need not be there: null when it is not. */
-export const optional = (path, parameters) => (served(path) ? get(path, parameters).catch(orNull) : Promise.resolve(null));
+export const optional = (path, parameters) => (!TO_COME.test(path) ? get(path, parameters).catch(orNull) : Promise.resolve(null));
 /** Changes something. */
 export const send = async (method, path, body) => (await call(method, `api/v2/${path}`, body)).json();
-/** What a change would do; not served yet. */
-export const REHEARSES = false;
+/** What a change would do. */
 export const rehearse = async (method, path, body) => (await call(method, `api/v2/${path}?dry_run=true`, body)).json();
 /** Asks outside the full model, or for what is not JSON. */
 export const raw = (path, parameters, method = "GET") => call(method, `${path}${query(parameters)}`);

@@ -2,18 +2,21 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use gantry_core::{
-    Answer, AuditEntry, Command, Deployment, DeploymentId, DeploymentKind, DeploymentStatus,
-    Refusal, View, WorkloadName,
+    Answer, AuditEntry, Command, Deployment, DeploymentId, DeploymentKind, DeploymentStatus, Goal,
+    Refusal, Timestamp, View, WorkloadName,
 };
 use serde::Serialize;
 
-use super::{Page, Window, preview};
-use crate::http::{
-    AppState,
-    body::{self, OnlyReason, WorkloadBody},
-    error::ApiError,
-    not_found,
-    query::Query,
+use super::{Page, Window, overview::millis, preview};
+use crate::{
+    http::{
+        AppState,
+        body::{self, OnlyReason, WorkloadBody},
+        error::ApiError,
+        not_found,
+        query::Query,
+    },
+    plan::{FieldChange, limits_in_words, template_changes},
 };
 
 #[derive(Serialize)]
@@ -35,10 +38,12 @@ struct DeploymentJson<'a> {
     started_at: u64,
     /// When it was paused or ended.
     at: Option<u64>,
+    /// When the next of the instances that are being moved has failed unless it is ready by then.
+    deadline_at: Option<u64>,
 }
 
-impl<'a> From<&'a Deployment> for DeploymentJson<'a> {
-    fn from(deployment: &'a Deployment) -> Self {
+impl<'a> DeploymentJson<'a> {
+    fn new(view: &View, deployment: &'a Deployment) -> Self {
         let (kind, from, to) = match &deployment.kind {
             DeploymentKind::RollingRestart { .. } => ("rolling_restart", None, None),
             DeploymentKind::Update { from, to, .. } => ("update", Some(*from), Some(*to)),
@@ -64,8 +69,29 @@ impl<'a> From<&'a Deployment> for DeploymentJson<'a> {
             done: deployment.done,
             started_at: deployment.started_at.as_millis(),
             at: at.map(|at| at.as_millis()),
+            deadline_at: millis(deadline(view, deployment)),
         }
     }
+}
+
+/// The earliest deadline of the replacements under way; none while nothing may move.
+fn deadline(view: &View, deployment: &Deployment) -> Option<Timestamp> {
+    let moves = matches!(
+        deployment.status,
+        DeploymentStatus::Running | DeploymentStatus::RollingBack { .. }
+    );
+    let of = deployment.kind.workload();
+    let workloads = view
+        .workloads
+        .iter()
+        .filter(|workload| moves && of.is_none_or(|name| *name == workload.name));
+    workloads
+        .flat_map(|workload| workload.tasks())
+        .filter_map(|(_, task)| match task.goal {
+            Goal::Replace { deadline, .. } => Some(deadline),
+            Goal::Run | Goal::Stop { .. } => None,
+        })
+        .min()
 }
 
 /// `GET /api/v2/deployments`, the youngest first.
@@ -76,7 +102,7 @@ pub(crate) async fn list(
     let window = Window::of(&Query::of(&request)?)?;
     let view = state.handle().view();
     let all = view.deployments.iter().rev();
-    let all = all.map(|deployment| DeploymentJson::from(&**deployment));
+    let all = all.map(|deployment| DeploymentJson::new(&view, deployment));
     let items = window.cut(all);
     Ok(HttpResponse::Ok().json(Page::new(window, view.deployments.len(), items)))
 }
@@ -89,6 +115,48 @@ fn find(view: &View, id: DeploymentId) -> Result<&Deployment, ApiError> {
     Ok(found.ok_or(Refusal::UnknownDeployment(id))?)
 }
 
+/// One deployment, with what an update changes.
+#[derive(Serialize)]
+struct Detail<'a> {
+    #[serde(flatten)]
+    deployment: DeploymentJson<'a>,
+    /// What is different about the tasks of the new revision; null when one of the two is no
+    /// longer kept, and of a restart.
+    changes: Option<Vec<FieldChange>>,
+    /// Within which limits an update moves, in words; null of a restart.
+    limits: Option<String>,
+}
+
+impl<'a> Detail<'a> {
+    fn new(view: &View, deployment: &'a Deployment) -> Self {
+        let name = deployment.kind.workload();
+        let workload = name.and_then(|name| view.workload(name.as_str()));
+        let revision = |number: &u32| workload.and_then(|workload| workload.revisions.get(number));
+        let changes = match &deployment.kind {
+            DeploymentKind::RollingRestart { .. } => None,
+            DeploymentKind::Update { from, to, .. } => revision(from)
+                .zip(revision(to))
+                .map(|(before, after)| template_changes(before, after)),
+        };
+        let limits = match &deployment.kind {
+            DeploymentKind::RollingRestart { .. } => None,
+            DeploymentKind::Update { .. } => workload.and_then(|workload| {
+                let template = workload.template()?;
+                Some(limits_in_words(
+                    &workload.update,
+                    template,
+                    workload.desired,
+                ))
+            }),
+        };
+        Self {
+            deployment: DeploymentJson::new(view, deployment),
+            changes,
+            limits,
+        }
+    }
+}
+
 /// `GET /api/v2/deployments/{id}`
 pub(crate) async fn get(
     state: web::Data<AppState>,
@@ -96,7 +164,7 @@ pub(crate) async fn get(
 ) -> Result<HttpResponse, ApiError> {
     let view = state.handle().view();
     let deployment = find(&view, DeploymentId(*id))?;
-    Ok(HttpResponse::Ok().json(DeploymentJson::from(deployment)))
+    Ok(HttpResponse::Ok().json(Detail::new(&view, deployment)))
 }
 
 #[derive(Serialize)]
@@ -142,7 +210,7 @@ pub(crate) async fn act(
     let OnlyReason { reason } = body::json_or_default(&state, payload).await?;
     state.command(&request, reason, command).await?;
     let view = state.handle().view();
-    Ok(HttpResponse::Ok().json(DeploymentJson::from(find(&view, id)?)))
+    Ok(HttpResponse::Ok().json(DeploymentJson::new(&view, find(&view, id)?)))
 }
 
 #[derive(Serialize)]

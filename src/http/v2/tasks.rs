@@ -115,8 +115,27 @@ pub(super) struct Found<'a> {
 struct Filter {
     workload: Option<String>,
     state: Option<StateFilter>,
+    health: Option<HealthFilter>,
     agent: Option<String>,
     text: Option<String>,
+}
+
+/// What the last health check said, if there is one.
+#[derive(Clone, Copy)]
+struct HealthFilter(Option<bool>);
+
+impl HealthFilter {
+    fn read(text: &str) -> Result<Self, ApiError> {
+        match text {
+            "healthy" => Ok(Self(Some(true))),
+            "unhealthy" => Ok(Self(Some(false))),
+            "unchecked" => Ok(Self(None)),
+            _ => Err(ApiError::new(
+                Code::BadRequest,
+                "`health` must be `healthy`, `unhealthy` or `unchecked`",
+            )),
+        }
+    }
 }
 
 enum StateFilter {
@@ -166,13 +185,14 @@ impl Filter {
         Ok(Self {
             workload: query.text("workload")?.map(str::to_owned),
             state: query.text("state")?.map(StateFilter::read).transpose()?,
+            health: query.text("health")?.map(HealthFilter::read).transpose()?,
             agent: query.text("agent")?.map(str::to_owned),
             text: query.text("q")?.map(str::to_lowercase),
         })
     }
 
     const fn is_open(&self) -> bool {
-        self.state.is_none() && self.agent.is_none() && self.text.is_none()
+        self.state.is_none() && self.health.is_none() && self.agent.is_none() && self.text.is_none()
     }
 
     fn admits(&self, found: Found<'_>, subscription: u32, scratch: &mut String) -> bool {
@@ -180,6 +200,7 @@ impl Filter {
         self.state
             .as_ref()
             .is_none_or(|state| state.admits(task, subscription))
+            && self.health.is_none_or(|health| task.healthy == health.0)
             && self
                 .agent
                 .as_ref()

@@ -54,7 +54,7 @@ export function moving(item, latest = true) {
     h("div", { class: "beam-cell" }, progress(item)),
     h("div", { class: "count" }, h("b", {}, count(item.done)), h("span", { class: "sub" }, ` / ${count(item.total)}`)),
     h("div", { class: "controls bar-of-controls" }, controls(item, latest)),
-    h("p", { class: "why" }, h("span", { class: "state" }, icon(SHAPES[item.status] ?? "changing"), item.status.replace("_", " ")), item.reason ? `: ${item.reason}` : "", " · begun ", since(item.started_at, true), item.at ? [over ? " · ended " : " · since ", since(item.at, true)] : null, item.deadline_at && !over ? [" · has to move ", until(item.deadline_at)] : null),
+    h("p", { class: "why" }, h("span", { class: "state" }, icon(SHAPES[item.status] ?? "changing"), item.status.replace("_", " ")), item.reason ? `: ${item.reason}` : "", " · begun ", since(item.started_at, true), item.at ? [over ? " · ended " : " · since ", since(item.at, true)] : null, item.deadline_at && !over ? [" · deadline ", until(item.deadline_at)] : null),
   );
 }
 
@@ -66,12 +66,35 @@ export async function show({ name: id }) {
     h("nav", { class: "trail", "aria-label": "Where this is" }, h("a", { href: "#/activity" }, "Activity"), item.workload ? [" › ", h("a", { href: `#/workloads/${part(item.workload)}` }, item.workload)] : null),
     h("div", { class: "head" }, h("h1", {}, title(item))),
     h("div", { class: "workloads" }, moving(item, isLatest(item, all.items))),
+    item.limits ? h("p", { class: "sub" }, `Limits: ${item.limits}.`) : null,
+    item.changes ? changes(item) : null,
     live ? sides(item, live) : item.workload ? null : h("p", { class: "empty" }, "This restart is of every workload; the page of each shows its tasks."),
     h("section", {}, h("h2", { class: "section-head" }, "What operators did about it"), story.length ? timeline(story) : h("p", { class: "empty" }, "Nothing; it went by itself.")),
   ];
 }
 
 const about = ({ action, at }, item) => new RegExp(`\\bdeployment #?${item.id}\\b`).test(action) || (Math.abs(at - item.started_at) < 1000 && /rolling|restart/.test(action));
+
+/** What an update changes, field by field. */
+function changes({ changes: list, from_revision: from, to_revision: to }) {
+  return h(
+    "section",
+    { "aria-label": "What changes" },
+    h("h2", { class: "section-head" }, "What changes"),
+    list.length
+      ? h(
+          "div",
+          { class: "scroll", tabindex: 0, role: "region", "aria-label": "Changed fields" },
+          h(
+            "table",
+            { class: "stacks fields" },
+            h("thead", {}, h("tr", {}, ["Field", `Revision ${from}`, `Revision ${to}`].map((text) => h("th", { scope: "col" }, text)))),
+            h("tbody", {}, list.map(({ path, before, after }) => h("tr", { "data-key": path }, h("th", { scope: "row", class: "mono" }, path), h("td", { class: "mono was" }, before === null ? h("span", { class: "sub" }, "not set") : h("del", {}, before)), h("td", { class: "mono becomes" }, after === null ? h("span", { class: "sub" }, "not set") : h("ins", {}, after))))),
+          ),
+        )
+      : h("p", { class: "empty" }, "Tasks of both revisions are made of the same."),
+  );
+}
 
 /** Old and new, each with its tasks. */
 function sides(item, [tasks, workload]) {

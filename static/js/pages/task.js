@@ -1,6 +1,6 @@
 // One task: where it is, how it does, what it writes, and those before it.
 
-import { get, optional, part, served } from "../api.js";
+import { get, optional, part } from "../api.js";
 import { h } from "../dom.js";
 import { absolute, count, megabytes, percent } from "../format.js";
 import { outputOf, viewer } from "../output.js";
@@ -37,7 +37,7 @@ export async function show({ name: id, parameters, status }) {
     standing === "unknown" ? h("p", { class: "banner" }, h("span", {}, "This task is of this framework, but no workload knows it.")) : null,
     standing === "ended" ? h("p", { class: "banner" }, h("span", {}, "This task has ended ", since(ended.ended_at, true), ". What it wrote can be read while the agent keeps its sandbox.", instance?.tasks.at(-1) ? [" ", h("a", { href: `#/tasks/${part(instance.tasks.at(-1))}` }, "To the task after it")] : null)) : null,
     h("div", { class: "columns three" }, facts(task, ended, instance), place(task ?? ended, sandbox, status), task ? used(usage) : null),
-    sandbox && served(`tasks/${part(id)}/output`) ? output(id, stream, standing === "live", parameters) : null,
+    sandbox ? output(id, stream, standing === "live", parameters) : null,
     instance?.history.length ? h("section", {}, h("h2", { class: "section-head" }, `Earlier tasks of ${instance.name}`), runs(instance.history)) : null,
   ];
 }
