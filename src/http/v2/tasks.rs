@@ -364,7 +364,7 @@ fn select_in_place<'a>(
     (total, page)
 }
 
-/// `GET /api/v2/tasks?workload=&state=&agent=&q=&sort=&offset=&limit=`
+/// `GET /api/v2/tasks?workload=&state=&health=&agent=&q=&sort=&offset=&limit=`
 pub(crate) async fn list(
     state: web::Data<AppState>,
     request: HttpRequest,
