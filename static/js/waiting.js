@@ -7,7 +7,7 @@ import { taskState } from "./states.js";
 import { since, until } from "./times.js";
 
 /** What one instance waits for. */
-export function waitsFor({ waits_for: what, since: from, until: end, refused }) {
+export function waitsFor({ waits_for: listed, for: what = listed, since: from, until: end, refused }) {
   if (what === "back_off") return ["next try ", until(end)];
   if (what === "brake") return ["for the release of the brake since ", since(from)];
   if (what === "admission") {

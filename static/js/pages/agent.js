@@ -29,7 +29,7 @@ export async function show({ name: id, parameters }) {
             "section",
             { class: "card", "aria-label": "Resources" },
             h("h2", {}, "Resources"),
-            h("dl", { class: "facts" }, fact("CPUs", share(agent, "cpus", count)), fact("Memory", share(agent, "mem", memory)), fact("Disk", share(agent, "disk", memory)), agent.total?.gpus ? fact("GPUs", `${count(agent.used?.gpus ?? 0)} of ${count(agent.total.gpus)}`) : null, agent.total ? fact("Ports", `${count(agent.used?.ports ?? 0)} of ${count(agent.total.ports)}`) : null),
+            h("dl", { class: "facts" }, fact("CPUs", share(agent, "cpus", count, true)), fact("Memory", share(agent, "mem", memory, true)), fact("Disk", share(agent, "disk", memory, true)), agent.total?.gpus ? fact("GPUs", `${count(agent.used?.gpus ?? 0)} of ${count(agent.total.gpus)}`) : null, agent.total ? fact("Ports", `${count(agent.used?.ports ?? 0)} of ${count(agent.total.ports)}`) : null),
           ),
           h(
             "section",

@@ -35,11 +35,12 @@ function table(items) {
 
 const memory = (value) => megabytes(value).join(" ");
 
-/** Used of all there is; what our tasks hold when the master does not tell. */
-export function share(agent, key, text) {
-  const { total, used } = agent;
-  if (!total) return `${text(agent[key])} held by our tasks`;
-  return meter(used?.[key] ?? agent[key], total[key], `${text(used?.[key] ?? agent[key])} of ${text(total[key])}, ours ${text(agent[key])}`, key);
+/** Used of all there is, and free; what our tasks hold when the master does not tell. */
+export function share({ total, used, free, ...ours }, key, text, detailed = false) {
+  const own = `${text(ours[key])} held by our tasks`;
+  if (!total || !used) return own;
+  const left = free ? `, ${text(free[key])} free` : "";
+  return meter(used[key], total[key], `${text(used[key])} of ${text(total[key])}${left}${detailed ? `, ${own}` : ""}`, key);
 }
 
 function row(agent) {
