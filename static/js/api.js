@@ -3,6 +3,7 @@
 import { setClock } from "./format.js";
 
 const WITHIN = 15_000;
+const GOOD_FOR = 10_000;
 
 /** What the server says when it does not do what was asked. */
 export class ApiError extends Error {
@@ -73,6 +74,19 @@ export const get = async (path, parameters) => (await call("GET", `api/v2/${path
 const TO_COME = /^(session|modules)\b/;
 /** The same for what need not be there: null when it is not. */
 export const optional = (path, parameters) => (!TO_COME.test(path) ? get(path, parameters).catch(orNull) : Promise.resolve(null));
+const remembered = new Map();
+
+/** Reads what changes seldom: an answer is good for some seconds. */
+export function seldom(path, parameters) {
+  const key = path + query(parameters);
+  const known = remembered.get(key);
+  if (known && Date.now() - known.at < GOOD_FOR) return known.answer;
+  const answer = get(path, parameters);
+  remembered.set(key, { at: Date.now(), answer });
+  answer.catch(() => remembered.delete(key));
+  return answer;
+}
+
 /** Changes something. */
 export const send = async (method, path, body) => (await call(method, `api/v2/${path}`, body)).json();
 /** What a change would do. */

@@ -1,6 +1,6 @@
 // Everything at a glance, trouble first.
 
-import { get, optional, part } from "../api.js";
+import { get, part, seldom } from "../api.js";
 import { h } from "../dom.js";
 import { count, duration, megabytes, plural } from "../format.js";
 import { sparkline } from "../sparkline.js";
@@ -18,7 +18,7 @@ export async function show({ parameters, status }) {
   const offset = Number(parameters.offset) || 0;
   const [list, trends, moves] = await Promise.all([
     get("workloads", { sort: "trouble", q: parameters.q, offset, limit: PAGE }),
-    optional("trends", { minutes: 15 }),
+    seldom("trends", { minutes: 15 }),
     status.deployments_at_work ? get("deployments", { limit: 100 }) : null,
   ]);
   return [

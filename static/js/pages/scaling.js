@@ -1,6 +1,6 @@
 // How many instances of each workload there should be.
 
-import { get, optional, part } from "../api.js";
+import { get, part, seldom } from "../api.js";
 import { h } from "../dom.js";
 import { count, megabytes, plural } from "../format.js";
 import { sparkline } from "../sparkline.js";
@@ -13,7 +13,7 @@ const PAGE = 100;
 export async function show({ parameters }) {
   const { q } = parameters;
   const offset = Number(parameters.offset) || 0;
-  const [list, trends] = await Promise.all([get("workloads", { q, offset, limit: PAGE }), optional("trends", { minutes: 15 })]);
+  const [list, trends] = await Promise.all([get("workloads", { q, offset, limit: PAGE }), seldom("trends", { minutes: 15 })]);
   const refused = refusal("operate");
   const fixed = list.items.filter(({ allow_scaling }) => !allow_scaling).length;
   return [

@@ -1,6 +1,6 @@
 // Live tasks: a page of them at a time, filtered and sorted by the server.
 
-import { get, part } from "../api.js";
+import { get, part, seldom } from "../api.js";
 import { h } from "../dom.js";
 import { count } from "../format.js";
 import * as modules from "../modules.js";
@@ -32,8 +32,8 @@ export async function show({ parameters, status }) {
   const limit = parameters.limit ?? PAGE;
   const [list, workloads, agents] = await Promise.all([
     get("tasks", { workload, state, health: healthy, agent, q, sort, offset, limit }),
-    get("workloads", { limit: 1000, sort: "name" }),
-    get("agents", { limit: AGENTS_MAX }),
+    seldom("workloads", { limit: 1000, sort: "name" }),
+    seldom("agents", { limit: AGENTS_MAX }),
   ]);
   const filtered = workload || state || healthy || agent || q;
   return [

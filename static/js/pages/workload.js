@@ -1,6 +1,6 @@
 // One workload: its instances, why they wait, what can be done.
 
-import { get, optional, part } from "../api.js";
+import { get, optional, part, seldom } from "../api.js";
 import { h } from "../dom.js";
 import { count, duration, megabytes, plural } from "../format.js";
 import { sparkline } from "../sparkline.js";
@@ -24,7 +24,7 @@ export async function show({ name, parameters }) {
     get(`workloads/${part(name)}/explain`),
     get("tasks", { workload: name, q, state, sort, offset, limit: PAGE }),
     optional(`workloads/${part(name)}/instances`, { limit: LOOKED_AT }),
-    optional("trends", { minutes: 15 }),
+    seldom("trends", { minutes: 15 }),
     get("deployments", { limit: 100 }),
   ]);
   const page = `workloads/${part(name)}`;
