@@ -115,6 +115,7 @@ async function refresh() {
   try {
     [status] = await Promise.all([get("overview"), readSurroundings()]);
     live.follow(status.leadership.role === "leader");
+    live.atLeast(page.EVERY);
     content = await page.show({ name, more, parameters, status });
   } catch (error) {
     if (!("status" in error)) throw error;

@@ -24,6 +24,7 @@ export class Live {
   #state = "connecting";
   #source = null;
   #paused = null;
+  #every = null;
   #element = document.getElementById("live");
   #text = document.getElementById("live-text");
 
@@ -48,6 +49,11 @@ export class Live {
         this.#last = Date.now();
       }
     }, wait);
+  }
+
+  /** Refreshes so often (in milliseconds) also when nothing is told: for what no event tells of. */
+  atLeast(every) {
+    this.#every = every ?? null;
   }
 
   /** Says whether the server tells events: a stand-by does not. */
@@ -99,7 +105,8 @@ export class Live {
   }
 
   #watch() {
-    if (this.#state !== "live" && Date.now() - this.#last > POLL) this.soon();
+    const every = this.#state === "live" ? this.#every : POLL;
+    if (every && Date.now() - this.#last > every) this.soon();
     this.#show();
   }
 

@@ -11,6 +11,9 @@ import { table } from "./tasks.js";
 
 const PAGE = 100;
 
+/** Other frameworks' tasks come and go without events. */
+export const EVERY = 10_000;
+
 export async function show({ name: id, parameters }) {
   const { sort, offset } = parameters;
   const [agent, tasks] = await Promise.all([optional(`agents/${part(id)}`), get("tasks", { agent: id, sort, offset, limit: PAGE })]);

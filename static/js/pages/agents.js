@@ -8,6 +8,9 @@ import { field, meter, pager } from "../widgets.js";
 
 const PAGE = 100;
 
+/** Other frameworks' tasks come and go without events. */
+export const EVERY = 10_000;
+
 export async function show({ parameters }) {
   const { q, offset } = parameters;
   const list = await get("agents", { q, offset, limit: PAGE });

@@ -14,6 +14,9 @@ const PAGE = 50;
 /** Deployments at work that are shown. */
 const MOVES = 3;
 
+/** The last minutes move on without events. */
+export const EVERY = 10_000;
+
 export async function show({ parameters, status }) {
   const offset = Number(parameters.offset) || 0;
   const [list, trends, moves] = await Promise.all([

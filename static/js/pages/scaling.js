@@ -10,6 +10,9 @@ import { field, pager, scale } from "../widgets.js";
 
 const PAGE = 100;
 
+/** The last minutes move on without events. */
+export const EVERY = 10_000;
+
 export async function show({ parameters }) {
   const { q } = parameters;
   const offset = Number(parameters.offset) || 0;

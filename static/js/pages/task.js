@@ -11,6 +11,9 @@ import { runs } from "./instance.js";
 
 const STREAMS = ["stdout", "stderr"];
 
+/** Usage changes without events. */
+export const EVERY = 5_000;
+
 export async function show({ name: id, parameters, status }) {
   const stream = STREAMS.includes(parameters.output) ? parameters.output : STREAMS[0];
   const found = await get(`tasks/${part(id)}`);

@@ -17,6 +17,9 @@ const PAGE = 50;
 const ENDED_MAX = 20;
 const LOOKED_AT = 200;
 
+/** The last minutes move on without events. */
+export const EVERY = 10_000;
+
 export async function show({ name, parameters }) {
   const { q, state, sort, offset } = parameters;
   const [item, why, tasks, instances, trends, deployments] = await Promise.all([
