@@ -6,9 +6,10 @@ import { count, duration } from "./format.js";
 const WIDTH = 120;
 const HEIGHT = 28;
 
-/** `trend` is one entry of `/api/v2/trends`, `step` the milliseconds between two points. */
-export function sparkline(trend, step) {
-  const { ready, wanted } = trend ?? {};
+/** `trends` is the answer of `/api/v2/trends`, or null. */
+export function sparkline(trends, name) {
+  if (!trends) return null;
+  const { ready, wanted } = trends.workloads[name] ?? {};
   if (!ready || ready.length < 2) return h("span", { class: "spark none" });
   const top = Math.max(1, ...ready, ...wanted);
   const x = (index) => (index / (ready.length - 1)) * WIDTH;
@@ -16,7 +17,7 @@ export function sparkline(trend, step) {
   const line = (values) => values.map((value, index) => `${x(index).toFixed(1)},${y(value ?? 0).toFixed(1)}`).join(" ");
   const area = `0,${HEIGHT} ${line(ready)} ${WIDTH},${HEIGHT}`;
   const now = ready.at(-1);
-  const label = `Ready in the last ${duration(step * (ready.length - 1))}: lowest ${count(Math.min(...ready))}, now ${count(now)} of ${count(wanted.at(-1))} wanted`;
+  const label = `Ready in the last ${duration(trends.step_ms * (ready.length - 1))}: lowest ${count(Math.min(...ready))}, now ${count(now)} of ${count(wanted.at(-1))} wanted`;
   return h(
     "span",
     { class: "spark", title: label },

@@ -1,6 +1,6 @@
 // Everything at a glance, trouble first.
 
-import { get, part, seldom } from "../api.js";
+import { get, part, trends } from "../api.js";
 import { h } from "../dom.js";
 import { count, duration, megabytes, plural } from "../format.js";
 import { sparkline } from "../sparkline.js";
@@ -19,9 +19,9 @@ export const EVERY = 10_000;
 
 export async function show({ parameters, status }) {
   const offset = Number(parameters.offset) || 0;
-  const [list, trends, moves] = await Promise.all([
+  const [list, trend, moves] = await Promise.all([
     get("workloads", { sort: "trouble", q: parameters.q, offset, limit: PAGE }),
-    seldom("trends", { minutes: 15 }),
+    trends(),
     status.deployments_at_work ? get("deployments", { limit: 100 }) : null,
   ]);
   return [
@@ -40,7 +40,7 @@ export async function show({ parameters, status }) {
         list.total > 8 || parameters.q ? field("search", "q", parameters.q, "Find a workload") : null,
       ),
       list.items.length
-        ? h("div", { class: "workloads" }, list.items.map((item) => workload(item, trends)))
+        ? h("div", { class: "workloads" }, list.items.map((item) => workload(item, trend)))
         : h("p", { class: "empty" }, parameters.q ? "No workload has this in its name." : "No workload is declared: set TASK_DEF_NUM and TASK0_NAME, TASK0_IMAGE, … in the environment."),
       pager(list, "", parameters),
     ),
@@ -104,7 +104,7 @@ function atWork(moves) {
   );
 }
 
-function workload(item, trends) {
+function workload(item, trend) {
   const { running } = item.counts;
   return h(
     "article",
@@ -117,7 +117,7 @@ function workload(item, trends) {
     ),
     h("div", { class: "beam-cell" }, beam(item.counts)),
     h("div", { class: "count", title: `${running} running, ${item.wanted} wanted` }, h("b", {}, count(running)), h("span", { class: "sub" }, ` / ${count(item.wanted)}`)),
-    h("div", { class: "spark-cell" }, trends ? sparkline(trends.workloads[item.name], trends.step_ms) : null),
+    h("div", { class: "spark-cell" }, sparkline(trend, item.name)),
     h("div", { class: "controls" }, scale(item)),
     item.sentences.length ? h("p", { class: "why" }, item.sentences[0]) : null,
   );

@@ -1,6 +1,6 @@
 // How many instances of each workload there should be.
 
-import { get, part, seldom } from "../api.js";
+import { get, part, trends } from "../api.js";
 import { h } from "../dom.js";
 import { count, megabytes, plural } from "../format.js";
 import { sparkline } from "../sparkline.js";
@@ -16,7 +16,7 @@ export const EVERY = 10_000;
 export async function show({ parameters }) {
   const { q } = parameters;
   const offset = Number(parameters.offset) || 0;
-  const [list, trends] = await Promise.all([get("workloads", { q, offset, limit: PAGE }), seldom("trends", { minutes: 15 })]);
+  const [list, trend] = await Promise.all([get("workloads", { q, offset, limit: PAGE }), trends()]);
   const refused = refusal("operate");
   const fixed = list.items.filter(({ allow_scaling }) => !allow_scaling).length;
   return [
@@ -28,7 +28,7 @@ export async function show({ parameters }) {
       { "aria-label": "Horizontal scaling" },
       h("h2", { class: "section-head" }, "Horizontal scaling"),
       list.items.length
-        ? h("div", { class: "workloads scaling" }, list.items.map((item) => row(item, trends)))
+        ? h("div", { class: "workloads scaling" }, list.items.map((item) => row(item, trend)))
         : h("p", { class: "empty" }, q ? "No workload has this in its name." : "No workload is declared."),
       fixed ? h("p", { class: "sub foot" }, `${plural(fixed, "workload has", "workloads have")} a fixed count: TASK#_ALLOW_SCALING is false there.`) : null,
       pager(list, "scaling", parameters),
@@ -36,7 +36,7 @@ export async function show({ parameters }) {
   ];
 }
 
-function row(item, trends) {
+function row(item, trend) {
   const { demand, counts } = item;
   const each = `${count(demand.cpus)} cpus, ${megabytes(demand.mem).join(" ")} each`;
   return h(
@@ -45,7 +45,7 @@ function row(item, trends) {
     h("div", { class: "name-line" }, h("a", { class: "name", href: `#/workloads/${part(item.name)}` }, item.name), condition(item.condition, item)),
     h("div", { class: "beam-cell" }, beam(counts), h("p", { class: "sub" }, each, item.declared === item.wanted ? null : `, declared ${count(item.declared)}`)),
     h("div", { class: "count" }, h("b", {}, count(counts.running)), h("span", { class: "sub" }, ` / ${count(item.wanted)}`)),
-    h("div", { class: "spark-cell" }, trends ? sparkline(trends.workloads[item.name], trends.step_ms) : null),
+    h("div", { class: "spark-cell" }, sparkline(trend, item.name)),
     h("div", { class: "controls" }, scale(item)),
   );
 }

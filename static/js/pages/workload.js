@@ -1,6 +1,6 @@
 // One workload: its instances, why they wait, what can be done.
 
-import { get, optional, part, seldom } from "../api.js";
+import { get, optional, part, trends } from "../api.js";
 import { h } from "../dom.js";
 import { count, duration, megabytes, plural } from "../format.js";
 import { sparkline } from "../sparkline.js";
@@ -22,12 +22,12 @@ export const EVERY = 10_000;
 
 export async function show({ name, parameters }) {
   const { q, state, sort, offset } = parameters;
-  const [item, why, tasks, instances, trends, deployments] = await Promise.all([
+  const [item, why, tasks, instances, trend, deployments] = await Promise.all([
     get(`workloads/${part(name)}`),
     get(`workloads/${part(name)}/explain`),
     get("tasks", { workload: name, q, state, sort, offset, limit: PAGE }),
     optional(`workloads/${part(name)}/instances`, { limit: LOOKED_AT }),
-    seldom("trends", { minutes: 15 }),
+    trends(),
     get("deployments", { limit: 100 }),
   ]);
   const page = `workloads/${part(name)}`;
@@ -49,7 +49,7 @@ export async function show({ name, parameters }) {
     h(
       "section",
       { class: "card" },
-      h("div", { class: "head" }, h("h2", {}, `${count(item.counts.running)} of ${count(item.wanted)} running`), trends ? sparkline(trends.workloads[name], trends.step_ms) : null),
+      h("div", { class: "head" }, h("h2", {}, `${count(item.counts.running)} of ${count(item.wanted)} running`), sparkline(trend, name)),
       beam(item.counts),
       legend(item.counts),
     ),
