@@ -152,7 +152,7 @@ const ACTIONS = {
       request: { method: "POST", path: "sessions/end", body: { whose: all } },
       done: () => "Sessions are ended",
     });
-    if (done) location.assign("login");
+    if (done) location.assign("login/");
     return done;
   },
 

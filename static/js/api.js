@@ -15,28 +15,8 @@ export class ApiError extends Error {
   }
 }
 
-/** Where the reader was when the session ended, for after the login. */
-const RETURN = "gantry-return";
-
-function toLogin() {
-  try {
-    sessionStorage.setItem(RETURN, location.hash);
-  } catch {
-    // Without storage the login leads to the overview.
-  }
-  location.assign("login");
-}
-
-/** The page that was open before the login, once. */
-export function comeBack() {
-  try {
-    const hash = sessionStorage.getItem(RETURN);
-    sessionStorage.removeItem(RETURN);
-    if (hash && !location.hash) location.replace(hash);
-  } catch {
-    // See above.
-  }
-}
+/** To the login, which brings back to the page that is open. */
+const toLogin = () => location.assign(`login/${location.hash}`);
 
 async function call(method, path, body) {
   let response;
@@ -71,7 +51,7 @@ const query = (parameters) => {
 /** Reads from the full model. */
 export const get = async (path, parameters) => (await call("GET", `api/v2/${path}${query(parameters)}`)).json();
 /** Resources of the full model that are not served yet. */
-const TO_COME = /^(session|modules)\b/;
+const TO_COME = /^modules\b/;
 /** The same for what need not be there: null when it is not. */
 export const optional = (path, parameters) => (!TO_COME.test(path) ? get(path, parameters).catch(orNull) : Promise.resolve(null));
 const remembered = new Map();

@@ -2,20 +2,26 @@
 //
 // What stays the same for programs that look at these pages:
 //   nav a[data-page]          the menu: overview scaling tasks activity agents configuration logs module/<name>/<page>
-//   #page[data-shown]         the page that is shown: one of these, or task workload instance agent deployment
+//   #page[data-shown]         the page that is shown: one of these, or task workload instance agent deployment module
 //   #live[data-state]         connecting live reconnecting polling stale paused; #live-text says it in words
-//   [data-action]             less more scale restart rolling kill framework-restart deployment (data-verb: pause
-//                             resume abort rollback, data-id) brake end-sessions copy help menu pause
-//   [data-task] [data-workload] [data-instance] [data-agent] [data-deployment]   rows, by their names and ids
-//   [data-filter]             search and choices that live in the address: q workload state health agent limit
+//   [data-action]             less more scale restart rolling kill framework-restart deployment (data-verb: pause resume
+//                             abort rollback; data-id) brake end-sessions copy fold unfold help menu pause; what it is
+//                             about is in data-workload, data-task, data-id, data-whose
+//   article.workload[data-key]           a workload; article.deployment[data-deployment] a deployment
+//   tr[data-key]                         a task, by its id; tr[data-agent] an agent; tr[data-module] a module
+//   [data-filter]             search and choices that live in the address: q workload state health agent limit lines
+//   [data-panel=why]          why a workload waits; [data-side=old|new] the two sides of a deployment; [data-tile] tiles
 //   #confirm                  the question: #confirm-diff [data-change=creates|stops|replaces], #confirm-typed,
-//                             #confirm-reason, #confirm-cli, #confirm-curl, #confirm-go, #confirm-cancel
-//   #keyboard                 the list of keys; #session the session; #problem the banners (.banner[data-banner])
+//                             #confirm-reason, #confirm-lines (#confirm-cli, #confirm-curl), #confirm-go, #confirm-cancel
+//   .banner[data-banner]      in #problem: away stand-by fault store master brake open module-<name>
+//   #keyboard                 the list of keys; #session who is logged in; #toasts what became of things
 //   .output[data-own]         a followed text: [data-output=follow|wrap|search|next|previous|end|earlier|download], pre.log
+//   [data-stream]             stdout and stderr of a task
+// Modules' scripts hear `gantry:page` on the document, with { module, page, element }, when a page of a module is there.
 
 import { listen, provide } from "./actions.js";
-import { comeBack, get } from "./api.js";
-import { h, settle, update } from "./dom.js";
+import { get } from "./api.js";
+import { bringPictures, h, settle, update } from "./dom.js";
 import { closeDrawer, menu, showFrame, startFrame } from "./frame.js";
 import { keyboard } from "./keyboard.js";
 import { Live } from "./live.js";
@@ -160,7 +166,6 @@ function tellProblem(status, error) {
 
 startFrame();
 theme(document.getElementById("theme"), document.getElementById("theme-text"));
-comeBack();
 const live = new Live(refresh);
 const pause = () => live.pause();
 provide({ menu, pause });
@@ -171,4 +176,5 @@ addEventListener("hashchange", () => {
   refresh();
 });
 document.addEventListener("refresh", () => refresh());
+await bringPictures();
 refresh();

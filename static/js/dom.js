@@ -21,8 +21,26 @@ function fill(element, properties, children) {
   return element;
 }
 
+let pictures = "static/icons.svg#";
+
+/** Brings the pictures into the page, so that they are there also while the server is away. */
+export async function bringPictures() {
+  try {
+    const answer = await fetch("static/icons.svg");
+    const drawing = new DOMParser().parseFromString(await answer.text(), "image/svg+xml").documentElement;
+    if (!answer.ok || drawing.localName !== "svg") return;
+    for (const symbol of drawing.querySelectorAll("symbol")) symbol.id = `picture-${symbol.id}`;
+    drawing.setAttribute("class", "pictures");
+    drawing.setAttribute("aria-hidden", "true");
+    document.body.append(document.adoptNode(drawing));
+    pictures = "#picture-";
+  } catch {
+    // They are taken from the file one by one.
+  }
+}
+
 /** A picture from `icons.svg`, for decoration only. */
-export const icon = (name) => s("svg", { class: "icon", "aria-hidden": "true" }, s("use", { href: `static/icons.svg#${name}` }));
+export const icon = (name) => s("svg", { class: "icon", "aria-hidden": "true" }, s("use", { href: `${pictures}${name}` }));
 
 /**
  * Makes `shown` have the children of `wanted`. Children with a `data-key` are matched by it; what is

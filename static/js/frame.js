@@ -84,7 +84,7 @@ function showSession() {
           level === "admin" ? h("button", { type: "button", class: "small danger", "data-action": "end-sessions", "data-whose": "all" }, "Log everybody out") : null,
         ),
       )
-    : h("a", { href: "login" }, "Log in");
+    : h("a", { href: "login/" }, "Log in");
   update(place, h("div", {}, content));
 }
 document.addEventListener("click", ({ target }) => {
