@@ -50,10 +50,9 @@ const query = (parameters) => {
 
 /** Reads from the full model. */
 export const get = async (path, parameters) => (await call("GET", `api/v2/${path}${query(parameters)}`)).json();
-/** Resources of the full model that are not served yet. */
-const TO_COME = /^modules\b/;
 /** The same for what need not be there: null when it is not. */
-export const optional = (path, parameters) => (!TO_COME.test(path) ? get(path, parameters).catch(orNull) : Promise.resolve(null));
+export const optional = (path, parameters) => get(path, parameters).catch(orNull);
+
 const remembered = new Map();
 
 /** Reads what changes seldom: an answer is good for some seconds. */

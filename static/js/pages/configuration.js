@@ -3,7 +3,7 @@
 import { raw } from "../api.js";
 import { provide } from "../actions.js";
 import { h, icon } from "../dom.js";
-import { plural } from "../format.js";
+import { duration, plural } from "../format.js";
 import { all } from "../modules.js";
 
 export async function show() {
@@ -36,18 +36,29 @@ function modules() {
     h(
       "table",
       { class: "stacks" },
-      h("thead", {}, h("tr", {}, ["Module", "State", "Hooks", "Adds"].map((text) => h("th", { scope: "col" }, text)))),
-      h("tbody", {}, list.map(({ name, state, error, hooks, menus, columns }) =>
-        h(
-          "tr",
-          { "data-key": name, "data-module": name },
-          h("td", {}, h("strong", {}, name)),
-          h("td", { class: "aside" }, h("span", { class: "state", "data-state": state === "running" ? "running" : "failed" }, icon(state === "running" ? "steady" : "backing_off"), state), error ? h("span", { class: "id" }, error) : null),
-          h("td", {}, (hooks ?? []).join(", ")),
-          h("td", { class: "aside" }, [menus?.length && plural(menus.length, "page"), columns?.length && plural(columns.length, "column")].filter(Boolean).join(", ")),
-        ),
-      )),
+      h("thead", {}, h("tr", {}, ["Module", "State", "Hooks", "Adds", "Work"].map((text) => h("th", { scope: "col" }, text)))),
+      h("tbody", {}, list.map(module)),
     ),
+  );
+}
+
+const STATES = { running: ["running", "steady"], loading: ["starting", "changing"], stopped: ["failed", "backing_off"] };
+
+function module({ name, state, error, last_failure: failure, hooks, menus, columns, routes, calls, failures, processor_ms: busy }) {
+  const [colour, shape] = STATES[state] ?? ["killing", "killing"];
+  const adds = [
+    menus?.length && plural(menus.length, "page"),
+    columns?.length && plural(columns.length, "column"),
+    routes?.length && plural(routes.length, "route"),
+  ];
+  return h(
+    "tr",
+    { "data-key": name, "data-module": name },
+    h("td", {}, h("strong", {}, name)),
+    h("td", { class: "aside" }, h("span", { class: "state", "data-state": colour }, icon(shape), state), error || failure ? h("span", { class: "id" }, error ?? `last failure: ${failure}`) : null),
+    h("td", { "data-label": "Hooks" }, (hooks ?? []).join(", ")),
+    h("td", { class: "aside" }, adds.filter(Boolean).join(", ")),
+    h("td", { "data-label": "Work" }, calls ? `${plural(calls, "call")}, ${plural(failures, "failure")}, ${duration(busy)} of processor time` : null),
   );
 }
 
