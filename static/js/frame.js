@@ -64,7 +64,9 @@ export function showFrame(page) {
 }
 
 function showSession() {
-  const { access, user, level } = current();
+  const { access, user, level, providers } = current();
+  // Who sends a password or a token with every request has no session that could be ended.
+  const session = providers.includes(user?.via);
   const place = document.getElementById("session");
   place.hidden = access !== "login";
   if (place.hidden) return;
@@ -79,8 +81,8 @@ function showSession() {
           { class: "popup" },
           h("p", {}, h("strong", {}, name)),
           h("p", { class: "sub" }, [user.email, user.via && `via ${user.via}`].filter(Boolean).join(" · ")),
-          h("form", { method: "post", action: "logout" }, h("button", { type: "submit", "data-action-name": "logout" }, "Log out")),
-          h("button", { type: "button", class: "small", "data-action": "end-sessions", "data-whose": "mine" }, "Log out everywhere"),
+          session ? h("form", { method: "post", action: "logout" }, h("button", { type: "submit", id: "logout" }, "Log out")) : null,
+          session ? h("button", { type: "button", class: "small", "data-action": "end-sessions", "data-whose": "mine" }, "Log out everywhere") : null,
           level === "admin" ? h("button", { type: "button", class: "small danger", "data-action": "end-sessions", "data-whose": "all" }, "Log everybody out") : null,
         ),
       )
