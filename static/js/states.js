@@ -18,7 +18,9 @@ export const conditionText = (condition) => CONDITIONS[condition] ?? condition;
 
 /** The condition in words; one that is scaled to nothing is as wanted, and says so. */
 export function condition(name, item) {
-  const text = name === "steady" && item?.wanted === 0 ? "scaled to 0" : conditionText(name);
+  const { wanted, counts } = item ?? {};
+  const held = name === "waiting" && counts?.admitting && !counts.waiting;
+  const text = name === "steady" && wanted === 0 ? "scaled to 0" : held ? "waiting for modules" : conditionText(name);
   return h("span", { class: "state", "data-state": name }, icon(name), text);
 }
 

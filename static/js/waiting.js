@@ -11,10 +11,9 @@ export function waitsFor({ waits_for: listed, for: what = listed, since: from, u
   if (what === "back_off") return ["next try ", until(end)];
   if (what === "brake") return ["for the release of the brake since ", since(from)];
   if (what === "admission") {
-    const veto = Array.isArray(refused) ? refused[0] : refused;
-    return veto
-      ? [h("strong", {}, `held back by the module ${veto.module ?? ""}`), veto.reason ? `: ${veto.reason}` : "", veto.again_at ? [", asked again ", until(veto.again_at)] : null]
-      : ["for the modules' admission since ", since(from)];
+    return refused
+      ? [h("strong", {}, `held back by the module ${refused.module}`), `: ${refused.reason}, asked again `, until(refused.until)]
+      : ["for the modules to admit it since ", since(from)];
   }
   return ["for an offer since ", since(from)];
 }
