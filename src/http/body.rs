@@ -18,7 +18,7 @@ use super::{
 const DISCARD_MAX: usize = 16 << 20;
 
 /// Longest reason for an action, in characters.
-const REASON_MAX: usize = 256;
+pub(crate) const REASON_MAX: usize = 256;
 
 /// Reads the JSON object of a body.
 pub(crate) async fn json<T: DeserializeOwned>(

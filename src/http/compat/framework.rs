@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     auth::{Access, Caller},
-    http::{AppState, error::ApiError, proxy, query::Query, security},
+    http::{AppState, body::REASON_MAX, error::ApiError, proxy, query::Query, security},
 };
 
 /// How long the one who asked for a restart has to receive the answer, as in the original.
@@ -220,8 +220,12 @@ pub(crate) async fn restart(
         return Ok(unconfirmed(&query));
     }
     let asked_by = proxy::asked_by(&request);
+    let reason = query.text("reason")?.filter(|reason| {
+        reason.chars().count() <= REASON_MAX && !reason.chars().any(char::is_control)
+    });
     tracing::warn!(
         asked_by,
+        reason,
         "a restart of the framework was asked for over HTTP"
     );
     let state = state.get_ref().clone();

@@ -3,7 +3,7 @@
 import { raw } from "../api.js";
 import { provide } from "../actions.js";
 import { h, icon } from "../dom.js";
-import { duration, plural } from "../format.js";
+import { count, plural } from "../format.js";
 import { all } from "../modules.js";
 
 export async function show() {
@@ -58,7 +58,7 @@ function module({ name, state, error, last_failure: failure, hooks, menus, colum
     h("td", { class: "aside" }, h("span", { class: "state", "data-state": colour }, icon(shape), state), error || failure ? h("span", { class: "id" }, error ?? `last failure: ${failure}`) : null),
     h("td", { "data-label": "Hooks" }, (hooks ?? []).join(", ")),
     h("td", { class: "aside" }, adds.filter(Boolean).join(", ")),
-    h("td", { "data-label": "Work" }, calls ? `${plural(calls, "call")}, ${plural(failures, "failure")}, ${duration(busy)} of processor time` : null),
+    h("td", { "data-label": "Work" }, calls ? `${plural(calls, "call")}, ${plural(failures, "failure")}, ${count(busy)} ms of processor time` : null),
   );
 }
 
