@@ -10,7 +10,7 @@ use actix_web::{
     },
 };
 use bytes::Bytes;
-use futures_util::Stream as _;
+use futures_util::StreamExt as _;
 use gantry_store::Member;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -18,6 +18,7 @@ use super::{
     AppState,
     error::{ApiError, Code},
     role,
+    routes::About,
 };
 use crate::{
     auth::Sender,
@@ -99,6 +100,7 @@ pub(super) fn client(tls: Option<&Tls>) -> reqwest::Result<reqwest::Client> {
 pub(super) async fn forward(
     state: &AppState,
     leader: &Member,
+    about: About,
     request: &HttpRequest,
     body: Bytes,
 ) -> Outcome {
@@ -113,7 +115,7 @@ pub(super) async fn forward(
     };
     // A page of ours asked for it, which the leader cannot see.
     let method = match *request.method() {
-        Method::GET => reqwest::Method::POST,
+        Method::GET if about == About::Change => reqwest::Method::POST,
         ref other => match reqwest::Method::from_bytes(other.as_str().as_bytes()) {
             Ok(method) => method,
             Err(_) => return Outcome::NotTaken("the method is not known".to_owned()),
@@ -187,14 +189,15 @@ pub(super) async fn relay(
         Err(_) => return Err(format!("{host} leads, and does not answer")),
     };
     let mut response = begun(&answer);
-    let mut events = Box::pin(answer.bytes_stream());
-    Ok(
-        response.streaming(futures_util::stream::poll_fn(move |context| {
-            // The place is given up with the stream.
-            let _ = &place;
-            events.as_mut().poll_next(context)
-        })),
-    )
+    let (state, leader) = (state.clone(), leader.clone());
+    // One that is gone does not always say so.
+    let end = Box::pin(async move { replaced(&state, &leader).await });
+    let events = answer.bytes_stream().take_until(end).map(move |part| {
+        // The place is given up with the stream.
+        let _ = &place;
+        part
+    });
+    Ok(response.streaming(events))
 }
 
 /// Waits until another leads in the place of `leader`.

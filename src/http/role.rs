@@ -79,7 +79,7 @@ pub(super) async fn answer(
             };
             return Ok(marked(request.into_response(response), state, &standing));
         }
-        About::Change => return change(state, rule, request, next).await,
+        About::Change | About::Ask => return change(state, rule, request, next).await,
     }
     let response = next.call(request).await?.map_into_boxed_body();
     Ok(marked(response, state, &standing))
@@ -194,7 +194,7 @@ async fn made_here(
     request: &HttpRequest,
     payload: web::Payload,
 ) -> Result<Bytes, Elsewhere> {
-    if request.method() == Method::GET {
+    if rule.about == About::Change && request.method() == Method::GET {
         security::require_own_page(state, request)?;
     }
     // As much as the handlers take.
@@ -207,7 +207,7 @@ async fn made_here(
         let why = match turn(state, forwarded) {
             Turn::Ours => return Ok(body),
             Turn::Theirs(leader) => {
-                match proxy::forward(state, &leader, request, body.clone()).await {
+                match proxy::forward(state, &leader, rule.about, request, body.clone()).await {
                     Outcome::Answered(answer) => return Err(Elsewhere::Answered(answer)),
                     Outcome::Failed(error) => return Err(error.into()),
                     Outcome::NotTaken(why) => why,

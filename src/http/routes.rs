@@ -23,7 +23,7 @@ use crate::{
     auth::{Access, Caller},
     dashboard,
 };
-use About::{Change, Events, Process, State};
+use About::{Ask, Change, Events, Process, State};
 use Access::{Admin, Open, Operate, View};
 use Verb::{Delete, Get, GetAlone, Patch, Post, Put};
 
@@ -38,6 +38,8 @@ pub(crate) enum About {
     Events,
     /// Something is to change: handed to the leader.
     Change,
+    /// What only the leader can tell, without changing anything: handed to it as it is.
+    Ask,
 }
 
 /// How a route is asked.
@@ -228,8 +230,9 @@ fn of_modules() -> Vec<Row> {
         row(Get, "/static-modules/{module}/{path:.*}", View,  Process, modules::file),
     ];
     for (verb, access) in [(Get, View), (Post, Operate), (Put, Operate), (Patch, Operate), (Delete, Operate)] {
-        rows.push(row(verb, "/api/v2/modules/{module}/{path:.*}", access, Change, modules::route));
-        rows.push(row(verb, "/api/v1/{path:.*}",     access,  Change,  modules::any_route));
+        let about = if verb == Get { Ask } else { Change };
+        rows.push(row(verb, "/api/v2/modules/{module}/{path:.*}", access, about, modules::route));
+        rows.push(row(verb, "/api/v1/{path:.*}",     access,  about,   modules::any_route));
     }
     rows
 }

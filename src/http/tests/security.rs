@@ -15,6 +15,7 @@ fn line(row: &Row) -> String {
         .replace("{instances}", "7")
         .replace("{action}", "pause")
         .replace("{stream}", "stdout")
+        .replace("{module}", "none")
         .replace("{number}", "1")
         .replace("{path:.*}", "css/base.css")
         .replace("{provider}", "gitlab");
