@@ -1,11 +1,13 @@
 // Everything that can be done to tasks and workloads, done by a person and seen to be done.
 
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { dirname } from "node:path";
 import { after, before, describe, test } from "node:test";
 
 import { launch, withPage } from "./support/browser.mjs";
 import { answer, toast } from "./support/dialog.mjs";
-import { WEB, World, declared } from "./support/gantry.mjs";
+import { PROGRAM, WEB, World, declared } from "./support/gantry.mjs";
 import { until } from "./support/wait.mjs";
 
 const TASKS = declared([
@@ -37,7 +39,7 @@ describe("actions", () => {
       const web = workload(page, "web");
       await web.getByRole("button", { name: "One more" }).click();
       await web.getByRole("button", { name: "Scale" }).click();
-      await answer(page, { shows: /From 2 to 3/, reason: "a busy evening", button: "Scale to 3" });
+      await answer(page, { shows: /From 2 to 3/, changes: { creates: ["web-3"] }, reason: "a busy evening", button: "Scale to 3" });
       await toast(page, "2 → 3");
       await world.runs("web-1", "web-2", "web-3", "worker-1", "fixed-1");
       await web.locator(".count", { hasText: "3 / 3" }).waitFor();
@@ -53,15 +55,37 @@ describe("actions", () => {
       const count = page.getByLabel("Wanted instances of web");
       await count.fill("1");
       await count.press("Enter");
-      await answer(page, { shows: /From 3 to 1/, button: "Cancel" });
+      await answer(page, { shows: /From 3 to 1/, changes: { stops: ["web-2", "web-3"] }, button: "Cancel" });
       assert.equal((await world.get("/api/v2/workloads/web")).wanted, 3);
       await count.fill("2");
       await count.press("Enter");
+      await page.locator("#confirm [data-change=stops]", { hasText: "web-3" }).waitFor();
       // Enter in the dialogue means what is written on its button.
       await page.locator("#confirm-reason").press("Enter");
       await toast(page, "3 → 2");
       await world.runs("web-1", "web-2", "worker-1", "fixed-1");
     });
+  });
+
+  test("the same can be done from a shell, with the lines that the question shows", async () => {
+    const shell = (line) => execFileSync("sh", ["-c", line], { env: { PATH: `${dirname(PROGRAM)}:${process.env.PATH}`, GANTRY_URL: world.base }, encoding: "utf8" });
+    await withPage(browser, world.base, {}, async (page, { go }) => {
+      await go("#/scaling");
+      for (const [line, instances, reason] of [["cli", 4, "it's louder"], ["curl", 2, 'quiet, "at last"']]) {
+        await page.getByLabel("Wanted instances of web").fill(String(instances));
+        await page.getByLabel("Wanted instances of web").press("Enter");
+        await page.locator("#confirm-reason").fill(reason);
+        await page.getByText("The same from a shell").click();
+        const text = await page.locator(`#confirm-${line}`).innerText();
+        await page.locator("#confirm-cancel").click();
+        shell(text);
+        const wanted = async () => (await world.get("/api/v2/workloads/web")).wanted;
+        assert.equal(await wanted(), instances, text);
+        assert.equal((await audit())[0].reason, reason);
+        await until("the number on the page", async () => (await page.locator('[data-action=scale][data-workload="web"]').getAttribute("data-wanted")) === String(instances));
+      }
+    });
+    await world.runs("web-1", "web-2", "worker-1", "fixed-1");
   });
 
   test("scaling to nothing has to be typed", async () => {
@@ -92,7 +116,7 @@ describe("actions", () => {
     await withPage(browser, world.base, {}, async (page, { go }) => {
       await go("#/tasks");
       await page.locator(`[data-action=restart][data-task="${before["web-1"].id}"]`).click();
-      await answer(page, { shows: /web-1/, button: "Restart" });
+      await answer(page, { shows: /web-1/, changes: { replaces: ["web-1"] }, button: "Restart" });
       await toast(page, "being restarted");
       const after = await until("another task in web-1", async () => {
         const tasks = await world.runs("web-1", "web-2", "worker-1", "fixed-1");
@@ -109,7 +133,7 @@ describe("actions", () => {
     await withPage(browser, world.base, {}, async (page, { go }) => {
       await go("#/workloads/web");
       await page.locator("[data-action=rolling][data-workload=web]").click();
-      await answer(page, { typed: "web", reason: "new certificates", button: "Restart all, one by one" });
+      await answer(page, { typed: "web", changes: { replaces: ["web-1", "web-2"] }, reason: "new certificates", button: "Restart all, one by one" });
       await toast(page, "has begun");
       const after = await until("other tasks", async () => {
         const tasks = await world.runs("web-1", "web-2", "worker-1", "fixed-1");
@@ -127,7 +151,7 @@ describe("actions", () => {
     await withPage(browser, world.base, {}, async (page, { go }) => {
       await go("#/workloads/worker");
       await page.locator("[data-action=kill][data-workload=worker]").click();
-      await answer(page, { typed: "worker", button: "Kill them" });
+      await answer(page, { typed: "worker", changes: { stops: ["worker-1"] }, button: "Kill them" });
       await toast(page, "being stopped");
       const after = await until("another worker", async () => {
         const tasks = await world.runs("web-1", "web-2", "worker-1", "fixed-1");

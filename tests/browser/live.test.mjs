@@ -3,7 +3,8 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { launch, none, tooWide, withPage } from "./support/browser.mjs";
+import { PHONE, launch, none, tooWide, withPage } from "./support/browser.mjs";
+import { answer } from "./support/dialog.mjs";
 import { World, declared } from "./support/gantry.mjs";
 import { Proxy } from "./support/proxy.mjs";
 import { until } from "./support/wait.mjs";
@@ -13,6 +14,9 @@ const TASKS = declared([
   { NAME: "worker", NUM_INSTANCES: 2, CMD: "exec sleep 100000" },
 ]);
 const ALL = ["web-1", "web-2", "web-3", "worker-1", "worker-2"];
+
+/** What the browser itself says of a server that is away. */
+const AWAY = [/ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE|status of 503/];
 
 describe("a page that is open", () => {
   let world, browser;
@@ -42,7 +46,7 @@ describe("a page that is open", () => {
   });
 
   test("says that Gantry is away, and that it is back", async () => {
-    await withPage(browser, world.base, { allowed: [/ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE|status of 503/] }, async (page, { go }) => {
+    await withPage(browser, world.base, { allowed: AWAY }, async (page, { go }) => {
       await go("#/tasks");
       await live(page, "live");
       await world.gantry.stop("SIGKILL");
@@ -55,6 +59,39 @@ describe("a page that is open", () => {
       await page.getByText("Gantry cannot be reached").waitFor({ state: "hidden" });
       await world.runs(...ALL);
       await until("all tasks on the page", async () => (await rows(page).count()) === ALL.length);
+    });
+  });
+
+  test("restarts Gantry itself, once its name is typed", async () => {
+    await withPage(browser, world.base, { allowed: AWAY }, async (page, { go }) => {
+      await go("#/tasks");
+      await live(page, "live");
+      const before = await world.tasks();
+      await page.locator("[data-action=framework-restart]").click();
+      await answer(page, { typed: "browser", reason: "a new certificate", button: "Restart the framework" });
+      assert.deepEqual(await world.gantry.ended, { code: 0, signal: null });
+      await page.locator("[data-banner=away]").waitFor();
+      await world.serve();
+      await live(page, "live");
+      const ids = (tasks) => Object.values(tasks).map(({ id }) => id).sort();
+      assert.deepEqual(ids(await world.runs(...ALL)), ids(before), "no task has noticed");
+    });
+  });
+
+  test("can be held still", async () => {
+    await withPage(browser, world.base, {}, async (page, { go }) => {
+      await go("#/tasks");
+      await live(page, "live");
+      await page.keyboard.press("p");
+      await live(page, "paused");
+      await world.ask("PUT", "/api/v2/workloads/worker/scale", { instances: 3 });
+      await world.runs(...ALL, "worker-3");
+      await page.waitForTimeout(2_000);
+      assert.equal(await rows(page).count(), ALL.length);
+      await page.locator("[data-action=pause]").click();
+      await page.getByRole("link", { name: "worker-3" }).waitFor();
+      await world.ask("PUT", "/api/v2/workloads/worker/scale", { instances: 2 });
+      await page.getByRole("link", { name: "worker-3" }).waitFor({ state: "detached" });
     });
   });
 
@@ -117,13 +154,48 @@ describe("a page that is open", () => {
       await page.keyboard.press("Enter");
       assert.equal(await page.evaluate(() => document.activeElement.id), "main");
       await go("#/tasks");
+      const restarts = (await world.get("/api/v2/audit")).items.filter(({ action }) => /restart/.test(action)).length;
       await rows(page).first().focus();
       await page.keyboard.press("Enter");
       await page.locator("dialog[open]").waitFor();
       await page.keyboard.press("Escape");
       await page.locator("dialog[open]").waitFor({ state: "hidden" });
-      const { items } = await world.get("/api/v2/audit");
-      assert.ok(items.every(({ action }) => !/restart/.test(action)), "nothing was done");
+      assert.equal((await world.get("/api/v2/audit")).items.filter(({ action }) => /restart/.test(action)).length, restarts, "nothing was done");
+    });
+  });
+
+  test("is gone through by keys", async () => {
+    await withPage(browser, world.base, {}, async (page, { go }) => {
+      await go();
+      for (const [key, name] of [["t", "Tasks"], ["s", "Scaling"], ["d", "Activity"], ["a", "Agents"], ["c", "Configuration"], ["l", "Logs"], ["o", "Overview"]]) {
+        await page.keyboard.press("g");
+        await page.keyboard.press(key);
+        await page.getByRole("heading", { level: 1, name }).waitFor();
+      }
+      await page.keyboard.press("?");
+      await page.locator("#keyboard[open]").waitFor();
+      await page.keyboard.press("g");
+      await page.keyboard.press("t");
+      await page.keyboard.press("Escape");
+      await page.locator("#keyboard").waitFor({ state: "hidden" });
+      await page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
+      // Who types means letters.
+      await go("#/tasks");
+      await page.keyboard.press("/");
+      await page.keyboard.type("gt?p");
+      assert.equal(await page.locator("input[data-filter=q]").inputValue(), "gt?p");
+      assert.equal(await page.locator("#keyboard").isVisible(), false);
+    });
+  });
+
+  test("has its menu behind a button on a phone", async () => {
+    await withPage(browser, world.base, { viewport: PHONE, isMobile: true, hasTouch: true }, async (page, { go }) => {
+      await go();
+      const entry = page.locator("nav a[data-page=tasks]");
+      await page.locator("[data-action=menu]").first().click();
+      await entry.click();
+      await page.getByRole("heading", { level: 1, name: "Tasks" }).waitFor();
+      await until("the menu to be away", async () => !(await entry.isVisible()) || !(await entry.evaluate((element) => element.getBoundingClientRect().left >= 0)));
     });
   });
 

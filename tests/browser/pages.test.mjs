@@ -16,7 +16,7 @@ const TASKS = declared([
 ]);
 
 describe("every page", () => {
-  let world, browser, task;
+  let world, browser, task, deployment;
 
   before(async () => {
     world = await World.start(TASKS);
@@ -34,8 +34,8 @@ describe("every page", () => {
     task = tasks["web-1"];
     await world.ask("POST", "/api/v2/rolling-restarts", { workload: "worker" });
     await until("the end of the rolling restart", async () => {
-      const { items } = await world.get("/api/v2/deployments");
-      return items[0]?.status === "done";
+      [deployment] = (await world.get("/api/v2/deployments")).items;
+      return deployment?.status === "done";
     });
   });
   after(async () => {
@@ -51,7 +51,12 @@ describe("every page", () => {
     ["workload-waiting", "#/workloads/huge", ["huge-1", "Nearest miss"]],
     ["workload-failing", "#/workloads/broken", ["broken-1", "failure"]],
     ["task", `#/tasks/${encodeURIComponent(task.id)}`, ["web-1", task.id, task.hostname, String(task.ports[0])]],
+    ["instance", "#/instances/broken/1", ["broken-1", "failed"]],
+    ["scaling", "#/scaling", ["web", "worker", "broken", "huge"]],
     ["activity", "#/activity", ["Rolling restart", "done", "more to do"]],
+    ["deployment", `#/deployments/${deployment.id}`, ["worker", "done", "Before", "After", "worker-3"]],
+    ["agents", "#/agents", ["agent-1.local", "agent-2.local", "web"]],
+    ["agent", `#/agents/${encodeURIComponent(task.agent_id)}`, [task.hostname, "web-1", "CPUs"]],
     ["configuration", "#/configuration", ["frameworkName", "browser"]],
     ["logs", "#/logs", ["subscribed"]],
   ];

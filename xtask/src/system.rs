@@ -12,11 +12,12 @@ use crate::commands;
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Debian packages and the file by which each is recognised.
-const PACKAGES: [(&str, &str); 6] = [
+const PACKAGES: [(&str, &str); 7] = [
     ("zookeeper", "/usr/share/java/zookeeper.jar"),
     ("chromium", CHROMIUM),
     ("nodejs", "/usr/bin/node"),
     ("npm", "/usr/bin/npm"),
+    ("curl", "/usr/bin/curl"),
     ("openssl", "/usr/bin/openssl"),
     ("unzip", "/usr/bin/unzip"),
 ];

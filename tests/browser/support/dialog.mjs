@@ -4,12 +4,20 @@ import assert from "node:assert/strict";
 
 /**
  * Answers the question that is shown: `typed` is what has to be typed, and less than it may not do;
- * `button` is what is pressed.
+ * `changes` are the instances that the question says are created, stopped and replaced; `button` is
+ * what is pressed.
  */
-export async function answer(page, { shows, typed, reason, button }) {
+export async function answer(page, { shows, changes, typed, reason, button }) {
   const dialog = page.locator("dialog[open]");
   await dialog.waitFor();
   if (shows) assert.match(await dialog.innerText(), shows);
+  for (const [kind, names] of Object.entries(changes ?? {})) {
+    const list = dialog.locator(`[data-change=${kind}]`);
+    await list.waitFor();
+    const told = (await list.locator("li").allInnerTexts()).map((text) => text.replace(/^\W+/, ""));
+    assert.deepEqual(told.sort(), names, kind);
+    assert.equal(await dialog.locator("[data-change]").count(), Object.keys(changes).length, "and nothing else changes");
+  }
   const go = dialog.getByRole("button", { name: button, exact: true });
   const field = dialog.locator("#confirm-typed");
   assert.equal(await field.isVisible(), Boolean(typed), "whether something has to be typed");
