@@ -192,7 +192,7 @@ describe("a page that is open", () => {
     await withPage(browser, world.base, { viewport: PHONE, isMobile: true, hasTouch: true }, async (page, { go }) => {
       await go();
       const entry = page.locator("nav a[data-page=tasks]");
-      await page.locator("[data-action=menu]").first().click();
+      await page.locator("header [data-action=menu]").click();
       await entry.click();
       await page.getByRole("heading", { level: 1, name: "Tasks" }).waitFor();
       await until("the menu to be away", async () => !(await entry.isVisible()) || !(await entry.evaluate((element) => element.getBoundingClientRect().left >= 0)));

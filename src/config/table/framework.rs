@@ -442,13 +442,13 @@ variables! { Framework, Framework in
         secret: true,
         help: "The key before the last change: sessions made with it go on. Remove it a day after the change.",
     }
-    AUTH_SESSION_IDLE: Duration = |text| parse::duration_in(text, 60 * SECOND, 31 * DAY), {
+    AUTH_SESSION_IDLE: Duration = |text| parse::duration_in(text, SECOND, 31 * DAY), {
         kind: Kind::Duration,
         default: Some("8h"),
         help: "A session ends when its browser has asked for nothing for so long.",
         note: "Sessions of the original never end.",
     }
-    AUTH_SESSION_MAX: Duration = |text| parse::duration_in(text, 60 * SECOND, 31 * DAY), {
+    AUTH_SESSION_MAX: Duration = |text| parse::duration_in(text, SECOND, 31 * DAY), {
         kind: Kind::Duration,
         default: Some("24h"),
         help: "A session ends so long after the login, whatever is done in it. Who lost his group at the provider stays in until then.",

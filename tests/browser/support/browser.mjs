@@ -51,6 +51,8 @@ export async function open(browser, base, { viewport = DESKTOP, scheme = "light"
     allowed,
     /** Opens a page of the dashboard and waits until it shows itself. */
     async go(path = "") {
+      // Another page of the dashboard takes the place of the one that is there.
+      await page.evaluate(() => document.getElementById("page")?.removeAttribute("data-shown"));
       await page.goto(`${at}/${path}`);
       await shown(page);
     },
@@ -81,7 +83,7 @@ export async function withPage(browser, base, options, test) {
 
 /** Waits until the page shows its heading, that is: until it has been read. */
 export async function shown(page) {
-  await page.locator("#page h1").first().waitFor();
+  await page.locator("#page[data-shown] h1").first().waitFor();
 }
 
 /** Does something with a window in which the whole page can be seen: nothing lies behind a bar that floats. */
