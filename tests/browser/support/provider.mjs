@@ -63,6 +63,8 @@ export class IdentityProvider {
       ttl: { AccessToken: 600, AuthorizationCode: 60, IdToken: 600, Interaction: 600, Session: 600, Grant: 600 },
     });
     provider.use(async (context, next) => {
+      // Browsers ask for it by themselves.
+      if (context.path === "/favicon.ico") return (context.status = 204);
       if (context.path.startsWith("/sign-in/")) return self.#signIn(provider, context);
       if (shape === "gitlab" && context.path.startsWith("/api/v4/")) return self.#api(provider, context);
       // A GitLab from before OpenID Connect.
@@ -131,6 +133,32 @@ export class IdentityProvider {
     this.server.closeAllConnections();
     await new Promise((resolve) => this.server.close(resolve));
   }
+}
+
+/**
+ * Logs in without a browser, and stops before the end: the address at which the answer of the
+ * provider would be given to Gantry.
+ */
+export async function unfinished(begin, name) {
+  const cookies = new Map();
+  let [url, form] = [begin, undefined];
+  for (let step = 0; step < 10; step++) {
+    const answer = await fetch(url, {
+      method: form ? "POST" : "GET",
+      body: form,
+      redirect: "manual",
+      headers: { cookie: [...cookies].map((pair) => pair.join("=")).join("; ") },
+    });
+    for (const cookie of answer.headers.getSetCookie()) {
+      const [, key, value] = cookie.match(/^([^=]+)=([^;]*)/);
+      cookies.set(key, value);
+    }
+    form = answer.status === 200 ? new URLSearchParams({ name }) : undefined;
+    if (form) continue;
+    url = new URL(answer.headers.get("location"), url).href;
+    if (/\/callback\?/.test(url)) return url;
+  }
+  throw new Error(`the login does not end: ${url}`);
 }
 
 /** Signs in on the provider's page. */
