@@ -13,8 +13,8 @@ use crate::{commands, system};
 /// What the packages are installed from.
 const DECLARED: [&str; 2] = ["package.json", "package-lock.json"];
 
-/// Test files at once: each has a browser and a cluster of its own.
-const AT_ONCE: u8 = 2;
+/// Test files at once: each has a browser and a cluster of its own, and mostly waits.
+const AT_ONCE: u8 = 3;
 
 /// Builds the program and runs the tests whose files have one of `only` in their names; all if
 /// there is none.
