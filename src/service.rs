@@ -118,6 +118,7 @@ impl Service {
             address: config.http.listen.clone(),
             source,
         })?;
+        let modules = Modules::find(&config.framework, &config.modules);
         let (kind, store): (_, Arc<dyn Store>) = match &config.store {
             config::Store::Memory => (HomeKind::Memory, Arc::new(Memory::new())),
             config::Store::Embedded(path) => {
@@ -126,13 +127,14 @@ impl Service {
             config::Store::ZooKeeper(place) => {
                 let (home, handle) = Ensemble::open(place, config, empty(config));
                 let candidate = candidate(home, handle.clone(), config, options);
-                return Self::serve(config, listener, handle, candidate, None);
+                return Self::serve(config, listener, handle, candidate, None, modules);
             }
         };
         let (home, handle) = Alone::new(kind, Arc::clone(&store), config, empty(config));
+        modules.expect(&handle);
         let mut candidate = candidate(home, handle.clone(), config, options);
         let term = candidate.begin(store).await?;
-        Self::serve(config, listener, handle, candidate, Some(term))
+        Self::serve(config, listener, handle, candidate, Some(term), modules)
     }
 
     fn serve<H: Home>(
@@ -141,9 +143,9 @@ impl Service {
         handle: Handle,
         candidate: Candidate<H>,
         term: Option<Term>,
+        modules: Modules,
     ) -> Result<Self, StartError> {
         let address = listener.local_addr().map_err(StartError::Serve)?;
-        let modules = Modules::find(&config.framework, &config.modules);
         let settings = HttpSettings::from_config(config);
         let state = AppState::with_modules(handle.clone(), settings, modules.clone());
         let server = http::serve(listener, state.clone()).map_err(StartError::Serve)?;

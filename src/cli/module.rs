@@ -292,7 +292,12 @@ async fn told_once(module: &Module, event: &Value) -> Result<String, String> {
     while module.status().calls == before.calls && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
+    // Whatever is asked now is answered after the event has been dealt with.
+    let _ = module.ask(Question::Annotate { tasks: Vec::new() }).await;
     let after = module.status();
+    if let State::Stopped { error } = after.state {
+        return Err(error);
+    }
     match after.failures > before.failures {
         true => Err(after.last_failure.unwrap_or_default()),
         false => Ok("told".to_owned()),

@@ -12,6 +12,7 @@ mod crash;
 mod dev;
 mod ha;
 mod maintenance;
+mod modules;
 mod output;
 mod packaging;
 mod serve;
