@@ -14,7 +14,6 @@ const TURNS: usize = 3;
 const MODULE: &str = "export default (gantry) => {
   const seen = {};
   gantry.onStatus(({ state, type }) => { const key = `${type} ${state}`; seen[key] = (seen[key] ?? 0) + 1; });
-  gantry.column({ key: 'runs', title: 'Runs', value: (task) => task.state === 'TASK_RUNNING' });
 };";
 
 pub(crate) fn run() -> Result<()> {
