@@ -343,16 +343,15 @@ impl Shared {
     }
 
     fn ended(&self, end: End) {
-        self.inbox.close();
-        let End::Stopped(error) = end else {
-            return;
-        };
-        if matches!(*self.state.borrow(), State::Stopped { .. }) {
-            return;
+        if let End::Stopped(error) = end
+            && !matches!(*self.state.borrow(), State::Stopped { .. })
+        {
+            // Said first, so that whoever sees it stopped finds the line; and closed last, so that
+            // whoever is refused sees it stopped.
+            self.say(Level::Error, &format!("stopped: {error}"));
+            self.state.send_replace(State::Stopped { error });
         }
-        // Said first, so that whoever sees it stopped finds the line.
-        self.say(Level::Error, &format!("stopped: {error}"));
-        self.state.send_replace(State::Stopped { error });
+        self.inbox.close();
     }
 
     fn lock(&self) -> MutexGuard<'_, Told> {
