@@ -7,6 +7,7 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, DeserializeOwned, Visitor},
 };
+use utoipa::ToSchema;
 
 use super::{
     AppState,
@@ -148,29 +149,38 @@ impl<'de> Deserialize<'de> for Reason {
 }
 
 /// What can be said with any action.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct OnlyReason {
+    /// Why, for the audit: one line.
     #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 256)]
     pub(crate) reason: Option<Reason>,
 }
 
 /// The body of a scale request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ScaleBody {
+    /// How many are wanted.
+    #[schema(value_type = u32)]
     pub(crate) instances: InstanceCount,
+    /// Why, for the audit: one line.
     #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 256)]
     pub(crate) reason: Option<Reason>,
 }
 
 /// The body of an action on one workload, or on all of them.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct WorkloadBody {
+    /// Which one; all of them when absent.
     #[serde(default, deserialize_with = "workload_name")]
     pub(crate) workload: Option<String>,
+    /// Why, for the audit: one line.
     #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 256)]
     pub(crate) reason: Option<Reason>,
 }
 

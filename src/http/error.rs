@@ -8,12 +8,14 @@ use actix_web::{
 };
 use gantry_core::Refusal;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{cluster::ClusterError, runtime::CommandError};
 
 /// What went wrong, for programs. Never renamed once published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ErrorCode)]
 pub(crate) enum Code {
     BadRequest,
     NotAuthenticated,
@@ -51,7 +53,41 @@ pub(crate) enum Code {
 }
 
 impl Code {
-    const fn status(self) -> StatusCode {
+    /// Every code.
+    #[cfg(test)]
+    pub(super) const ALL: [Self; 29] = [
+        Self::BadRequest,
+        Self::CrossSite,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::UnknownWorkload,
+        Self::UnknownTask,
+        Self::UnknownDeployment,
+        Self::UnknownInstance,
+        Self::UnknownAgent,
+        Self::NoOutput,
+        Self::NotRunning,
+        Self::MethodNotAllowed,
+        Self::NotScalable,
+        Self::TooManyInstances,
+        Self::AlreadyChanging,
+        Self::DeploymentRunning,
+        Self::DeploymentState,
+        Self::NoWayBack,
+        Self::BrakeNotOn,
+        Self::BodyTooLarge,
+        Self::TooManyStreams,
+        Self::Busy,
+        Self::StandBy,
+        Self::Unavailable,
+        Self::OutcomeUnknown,
+        Self::TimedOut,
+        Self::AgentUnreachable,
+        Self::AgentRefused,
+        Self::Internal,
+    ];
+
+    pub(super) const fn status(self) -> StatusCode {
         match self {
             Self::BadRequest | Self::TooManyInstances => StatusCode::BAD_REQUEST,
             Self::NotAuthenticated => StatusCode::UNAUTHORIZED,
@@ -133,6 +169,24 @@ impl ApiError {
     }
 }
 
+/// An error.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(super) struct ErrorJson<'a> {
+    error: InnerJson<'a>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ErrorDetail)]
+struct InnerJson<'a> {
+    code: Code,
+    /// For people.
+    message: &'a str,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<&'static str>,
+}
+
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -145,23 +199,12 @@ impl ResponseError for ApiError {
     }
 
     fn error_response(&self) -> HttpResponse {
-        #[derive(Serialize)]
-        struct Body<'a> {
-            error: Inner<'a>,
-        }
-        #[derive(Serialize)]
-        struct Inner<'a> {
-            code: Code,
-            message: &'a str,
-            #[serde(skip_serializing_if = "Option::is_none")]
-            remedy: Option<&'static str>,
-        }
         let mut response = HttpResponse::build(self.status_code());
         if let Some(seconds) = self.code.retry_after() {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
-        response.json(Body {
-            error: Inner {
+        response.json(ErrorJson {
+            error: InnerJson {
                 code: self.code,
                 message: &self.message,
                 remedy: self.remedy,

@@ -202,11 +202,23 @@ impl AppState {
 /// All routes, for an actix application.
 pub fn configure(state: AppState) -> impl FnOnce(&mut ServiceConfig) + Clone {
     move |config| {
-        config.app_data(web::Data::new(state)).service(
-            web::scope("")
-                .wrap(from_fn(security::guard))
-                .configure(routes::configure),
-        );
+        let paths = web::PathConfig::default().error_handler(|error, request| {
+            // As for what is not there at all, but where the full model says what does not fit.
+            let error = if request.path().starts_with("/api/v2/") {
+                ApiError::new(Code::BadRequest, format!("the path does not fit: {error}"))
+            } else {
+                ApiError::new(Code::NotFound, format!("there is no {}", request.path()))
+            };
+            error.into()
+        });
+        config
+            .app_data(paths)
+            .app_data(web::Data::new(state))
+            .service(
+                web::scope("")
+                    .wrap(from_fn(security::guard))
+                    .configure(routes::configure),
+            );
     }
 }
 

@@ -195,6 +195,7 @@ fn full() -> Vec<Row> {
         row(Get, "/api/v2/agents/{id}",              View,    State,   v2::agents::get),
         row(GetAlone, "/api/v2/events",              View,    Events,  events::get),
         row(Get, "/api/v2/metrics",                  View,    Process, metrics::get),
+        row(Get, "/api/v2/openapi.json",             View,    Process, v2::openapi),
     ]
 }
 

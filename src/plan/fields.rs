@@ -11,6 +11,7 @@ use gantry_core::{
     Share, TaskCommand, Template, UpdateOrder, UpdatePolicy, Uri, Volume,
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use utoipa::ToSchema;
 
 use crate::{
     config::duration_in_words,
@@ -21,13 +22,15 @@ use crate::{
 const VALUE_MAX: usize = 200;
 
 /// A field that is another than before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldChange {
     /// Its name.
     pub path: String,
     /// What it was; `None` when it was not set.
+    #[schema(value_type = Option<String>)]
     pub before: Option<Shown>,
     /// What it becomes; `None` when it is no longer set.
+    #[schema(value_type = Option<String>)]
     pub after: Option<Shown>,
 }
 

@@ -17,6 +17,7 @@ use gantry_core::{
     Timestamp, UpdatePolicy, WorkloadPlan, WorkloadRecord,
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub(crate) use fields::template_changes;
 pub use fields::{FieldChange, Shown};
@@ -29,7 +30,7 @@ pub(crate) use wire::sealed_records;
 const LOGGED_RECORDS_MAX: usize = 200_000;
 
 /// What would change.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Report {
     /// The framework's name as it stands in task ids.
     pub framework: String,
@@ -40,7 +41,7 @@ pub struct Report {
 }
 
 /// What would change about one workload.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct WorkloadReport {
     /// Its name.
     pub name: String,
@@ -62,7 +63,7 @@ pub struct WorkloadReport {
 }
 
 /// What happens to a workload.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     /// It begins.
@@ -76,7 +77,7 @@ pub enum Action {
 }
 
 /// Numbers of instances.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Numbers {
     /// How many.
     pub count: usize,

@@ -9,14 +9,17 @@ use gantry_core::{
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 use crate::http::mask::{self, MASK};
 
 /// What is declared, sealed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 pub struct Declaration {
     /// The framework's name as it stands in task ids; another framework refuses.
     pub framework: String,
+    /// As `gantry plan` seals them.
+    #[schema(value_type = Vec<Object>)]
     services: Vec<Service>,
 }
 

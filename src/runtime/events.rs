@@ -9,6 +9,7 @@ use std::{
 use gantry_core::{Notice, Timestamp};
 use serde::Serialize;
 use tokio::sync::watch;
+use utoipa::ToSchema;
 
 /// How many events are remembered.
 pub const EVENTS_KEPT: usize = 4_096;
@@ -17,13 +18,14 @@ pub const EVENTS_KEPT: usize = 4_096;
 const FETCH_MAX: usize = 256;
 
 /// Something that happened, durable by the time it is told.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct Event {
     /// Position in the sequence of all events. Ids of a later term are larger, as far as the clocks
     /// of the machines agree; there are no gaps within a term. Below 2^53, so that JavaScript reads
     /// it exactly.
     pub id: u64,
     /// When it was told, in milliseconds since the Unix epoch.
+    #[schema(value_type = u64)]
     pub at: Timestamp,
     /// What happened.
     #[serde(flatten)]
@@ -31,7 +33,7 @@ pub struct Event {
 }
 
 /// What happened: [`Notice`] in the form readers get it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum EventKind {
     /// A task came to be or changed its state.
@@ -47,8 +49,10 @@ pub enum EventKind {
         /// Health as last heard; `null` without a check.
         healthy: Option<bool>,
         /// `REASON_…`, or ours.
+        #[schema(value_type = Option<String>)]
         reason: Option<Arc<str>>,
         /// For people.
+        #[schema(value_type = Option<String>)]
         message: Option<Arc<str>>,
     },
     /// The wanted count of a workload changed.

@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 
+mod api;
 mod bench;
 mod browser;
 mod commands;
@@ -13,7 +14,8 @@ mod test;
 const USAGE: &str = "\
 cargo xtask test                      install what the tests need and run all of them
 cargo xtask browser [PART...]         the dashboard in a real browser; files with PART in their names
-cargo xtask bench [core|launches|modules|takeover|peer] measure, side by side where two things can be compared
+cargo xtask api                       ask a Gantry what can be made up from docs/openapi.json
+cargo xtask bench [core|launches|api|modules|takeover|peer] measure, side by side where two things can be compared
 cargo xtask sim [--seeds N] [--from S] drive Gantrys through seeded faults; --one SEED shows what happened
 cargo xtask ha [--rounds N] [--seed S]  rounds of faults on real processes, with figures
 cargo xtask fuzz [TARGET] [SECONDS]    fuzz the decoders (default: all, 60 s each)";
@@ -27,6 +29,7 @@ fn main() -> Result<()> {
     match command {
         "test" => test::run(),
         "browser" => browser::run(rest),
+        "api" => api::run(),
         "bench" => bench::run(rest),
         "sim" => commands::cargo(
             &["run", "--release", "--package", "gantry-sim", "--"]

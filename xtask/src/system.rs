@@ -20,6 +20,7 @@ const PACKAGES: [(&str, &str); 7] = [
     ("curl", "/usr/bin/curl"),
     ("openssl", "/usr/bin/openssl"),
     ("unzip", "/usr/bin/unzip"),
+    ("python3-venv", "/usr/share/doc/python3-venv"),
 ];
 
 /// Installs the Debian packages that are missing.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use actix_web::{HttpRequest, HttpResponse, web};
 use gantry_core::{AgentAddress, Amount, View};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     LIMIT_MAX, Page, Window, off_thread,
@@ -20,8 +21,9 @@ use crate::{
     },
 };
 
-#[derive(Serialize)]
-struct AgentJson<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Agent)]
+pub(super) struct AgentJson<'a> {
     id: &'a str,
     hostname: &'a str,
     ip: &'a str,
@@ -49,7 +51,8 @@ struct AgentJson<'a> {
     free: Option<AmountsJson>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Amounts)]
 struct AmountsJson {
     cpus: f64,
     mem: f64,
@@ -132,8 +135,8 @@ fn loads<'a>(view: &'a View, inventory: Option<&'a Inventory>) -> Vec<Load<'a>> 
 }
 
 /// The agents, and why the master did not tell of them.
-#[derive(Serialize)]
-struct Agents<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Agents<'a> {
     #[serde(flatten)]
     page: Page<AgentJson<'a>>,
     /// Why only the agents of our own tasks are listed, as a clause.
@@ -179,8 +182,9 @@ pub(crate) async fn list(
 }
 
 /// An agent with our tasks on it.
-#[derive(Serialize)]
-struct Detail<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = AgentDetail)]
+pub(super) struct Detail<'a> {
     #[serde(flatten)]
     agent: AgentJson<'a>,
     /// Our live tasks there, by workload and instance; at most 1000.

@@ -6,6 +6,7 @@ use gantry_core::{
     Refusal, Timestamp, View, WorkloadName,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{Page, Window, overview::millis, preview};
 use crate::{
@@ -19,8 +20,9 @@ use crate::{
     plan::{FieldChange, limits_in_words, template_changes},
 };
 
-#[derive(Serialize)]
-struct DeploymentJson<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Deployment)]
+pub(super) struct DeploymentJson<'a> {
     id: u64,
     kind: &'static str,
     /// Absent when it is about all.
@@ -167,8 +169,8 @@ pub(crate) async fn get(
     Ok(HttpResponse::Ok().json(Detail::new(&view, deployment)))
 }
 
-#[derive(Serialize)]
-struct Started {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Started {
     deployment: u64,
 }
 
@@ -213,8 +215,9 @@ pub(crate) async fn act(
     Ok(HttpResponse::Ok().json(DeploymentJson::new(&view, find(&view, id)?)))
 }
 
-#[derive(Serialize)]
-struct AuditJson<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Audit)]
+pub(super) struct AuditJson<'a> {
     sequence: u64,
     at: u64,
     actor: &'a str,

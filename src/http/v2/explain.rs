@@ -4,11 +4,12 @@ use gantry_core::{
     Counts, EndedTask, Funnel, Instance, Template, Timestamp, Veto, View, Waiting, Workload,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::instances::{RefusedJson, WaitingJson};
 
 /// How a workload is, the worst first. The order is that of the dashboard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Condition {
     /// Instances fail and wait before they are tried again.
@@ -53,7 +54,8 @@ impl Condition {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Counts)]
 pub(crate) struct CountsJson {
     admitting: u32,
     waiting: u32,
@@ -92,7 +94,7 @@ impl From<&Counts> for CountsJson {
 const INSTANCES_MAX: usize = 50;
 
 /// Why a workload is not what it should be.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Explanation<'a> {
     workload: &'a str,
     condition: Condition,
@@ -107,7 +109,8 @@ pub(crate) struct Explanation<'a> {
     instances: Vec<WaitingInstance<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Funnel)]
 pub(crate) struct FunnelJson<'a> {
     at: u64,
     offers: u32,
@@ -116,7 +119,8 @@ pub(crate) struct FunnelJson<'a> {
     nearest: Option<Nearest<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = FunnelStage)]
 struct Stage {
     name: &'static str,
     /// Offers left after this test.
@@ -125,7 +129,8 @@ struct Stage {
     ruled_out: u32,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = NearestMiss)]
 struct Nearest<'a> {
     hostname: &'a str,
     lacks: &'a str,
@@ -163,7 +168,7 @@ impl<'a> From<&'a Funnel> for FunnelJson<'a> {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct WaitingInstance<'a> {
     name: String,
     number: u32,
@@ -180,7 +185,8 @@ struct WaitingInstance<'a> {
 }
 
 /// A task that has ended.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Ended)]
 pub(crate) struct EndedJson<'a> {
     id: String,
     state: &'static str,

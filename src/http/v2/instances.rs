@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use gantry_core::{Instance, Veto, View, Waiting, Workload};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     Page, Window,
@@ -19,8 +20,9 @@ use crate::http::{
     query::Query,
 };
 
-#[derive(Serialize)]
-struct InstanceJson<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Instance)]
+pub(super) struct InstanceJson<'a> {
     /// `web-3`
     name: String,
     workload: &'a str,
@@ -39,7 +41,8 @@ struct InstanceJson<'a> {
 }
 
 /// What an instance waits for.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Waiting)]
 pub(super) struct WaitingJson<'a> {
     /// `admission`, `offer`, `back_off` or `brake`
     #[serde(rename = "for")]

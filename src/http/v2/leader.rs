@@ -4,6 +4,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use gantry_core::{Brake, Command};
 use gantry_store::Member;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     http::{
@@ -15,7 +16,8 @@ use crate::{
 };
 
 /// Who leads, and how this process stands.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Leadership)]
 pub(crate) struct LeadershipJson {
     /// Of this process: `leader`, `stand-by`, or `starting` while it reads what is stored.
     role: &'static str,
@@ -36,7 +38,8 @@ pub(crate) struct LeadershipJson {
     store: StoreJson,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Member)]
 struct MemberJson {
     id: String,
     host: String,
@@ -55,7 +58,8 @@ impl From<Member> for MemberJson {
 }
 
 /// Where the records are.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Store)]
 struct StoreJson {
     /// `memory`, `embedded` or `zookeeper`.
     kind: &'static str,
@@ -113,7 +117,8 @@ pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
 }
 
 /// The disaster brake, while it is on.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Brake)]
 pub(crate) struct BrakeJson {
     since: u64,
     /// How many tasks were lost or turned unhealthy at once.
@@ -132,8 +137,8 @@ impl From<&Brake> for BrakeJson {
     }
 }
 
-#[derive(Serialize)]
-struct Released {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Released {
     released: bool,
 }
 

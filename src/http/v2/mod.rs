@@ -8,6 +8,7 @@ pub(super) mod deployments;
 mod explain;
 pub(super) mod instances;
 pub(super) mod leader;
+mod openapi;
 pub(super) mod output;
 pub(super) mod overview;
 mod preview;
@@ -19,6 +20,7 @@ pub(super) mod workloads;
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError as _, http::header, web};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     AppState,
@@ -26,6 +28,7 @@ use super::{
     query::Query,
 };
 
+pub(super) use openapi::get as openapi;
 pub(super) use stored::DECLARATION_BYTES_MAX;
 pub(super) use trends::Trends;
 
@@ -69,7 +72,7 @@ impl Window {
 }
 
 /// A part of a list.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Page<T> {
     items: Vec<T>,
     /// How many there are in all parts together.

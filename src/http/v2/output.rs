@@ -6,6 +6,7 @@ use futures_util::stream::{self, Stream};
 use gantry_core::{AgentAddress, TaskId, View};
 use gantry_mesos::operator::{Download, sandbox_path};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::tasks::{Run, find, unknown_task};
 use crate::{
@@ -149,8 +150,9 @@ fn chunks<P>(file: Download, place: P) -> impl Stream<Item = Result<Bytes, actix
 }
 
 /// What a task uses, together with the executor that its agent runs it in.
-#[derive(Serialize)]
-struct UsageJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Usage)]
+pub(super) struct UsageJson {
     /// By the agent's clock.
     at: u64,
     /// Processors in use, on average over the last seconds; null where the agent does not count.

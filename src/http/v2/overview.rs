@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use gantry_core::{Amount, Counts, Timestamp, View, Workload};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     explain::{Condition, CountsJson, sentences},
@@ -17,8 +18,8 @@ use crate::{
 /// Most workloads in trouble that the overview lists; the list of workloads has all.
 const TROUBLE_MAX: usize = 20;
 
-#[derive(Serialize)]
-struct Overview<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Overview<'a> {
     /// When the state was as shown.
     at: u64,
     framework: FrameworkJson<'a>,
@@ -36,7 +37,8 @@ struct Overview<'a> {
     warnings: Vec<&'static str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Framework)]
 struct FrameworkJson<'a> {
     name: &'a str,
     id: Option<&'a str>,
@@ -48,7 +50,8 @@ struct FrameworkJson<'a> {
 }
 
 /// The connections to the master and to the store.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Connection)]
 struct ConnectionJson {
     /// `connecting`, `subscribed`, `removed`, `failed_over`, `refused`, `stand_by` or `stopped`.
     state: &'static str,
@@ -87,7 +90,7 @@ impl ConnectionJson {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Totals {
     workloads: usize,
     wanted: u64,
@@ -100,7 +103,8 @@ struct Totals {
     ports: usize,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Trouble)]
 struct TroubleJson<'a> {
     name: &'a str,
     condition: Condition,

@@ -6,6 +6,7 @@
 use actix_web::HttpResponse;
 use gantry_core::{Goal, Refusal, TaskId, View, Workload, WorkloadName};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{tasks, workloads};
 use crate::http::{AppState, error::ApiError, query::Query};
@@ -14,7 +15,7 @@ use crate::http::{AppState, error::ApiError, query::Query};
 const NAMED_MAX: usize = 1_000;
 
 /// What a change would do.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
 pub(super) struct Preview {
     /// Instances that would be added.
     creates: Vec<String>,

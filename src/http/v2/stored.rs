@@ -8,7 +8,7 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::header::{self, HeaderName},
+    http::header::{self, HeaderName, HeaderValue},
     web,
 };
 use gantry_core::Settings;
@@ -129,6 +129,11 @@ pub(crate) async fn backup(
         Ok(text.into_bytes())
     })
     .await
+    .map(|mut response| {
+        let lines = HeaderValue::from_static("application/x-ndjson");
+        response.headers_mut().insert(header::CONTENT_TYPE, lines);
+        response
+    })
 }
 
 /// Whether a program of this machine asks for itself: no proxy for another, and no browser for a

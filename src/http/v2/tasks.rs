@@ -7,6 +7,7 @@ use gantry_core::{
     Command, EndedTask, Goal, Instance, StatusUpdate, Task, TaskId, TaskState, View, Workload,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     Page, Window,
@@ -25,7 +26,8 @@ use crate::{
     modules::TaskSaid,
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Task)]
 pub(super) struct TaskJson<'a> {
     id: String,
     /// The instance, `web-3`.
@@ -386,8 +388,9 @@ pub(crate) async fn list(
     .await
 }
 
-#[derive(Serialize)]
-struct Detail<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = TaskDetail)]
+pub(super) struct Detail<'a> {
     /// `live`, `ended`, or `unknown` (of this framework, but of no workload we know).
     standing: &'static str,
     id: &'a str,
@@ -404,7 +407,8 @@ struct Detail<'a> {
 }
 
 /// The instance that the task fills or filled.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = InstanceOfTask)]
 struct InstanceJson<'a> {
     name: String,
     workload: &'a str,
@@ -419,7 +423,8 @@ struct InstanceJson<'a> {
 }
 
 /// Where the files of the task are: what the agent's API needs to be asked for them.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Sandbox)]
 struct SandboxJson<'a> {
     agent_url: String,
     agent_id: &'a str,
@@ -427,7 +432,8 @@ struct SandboxJson<'a> {
     executor_id: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = UnknownTask)]
 struct UnknownJson<'a> {
     state: &'static str,
     agent_id: Option<&'a str>,
@@ -566,8 +572,8 @@ pub(super) fn find<'a>(view: &'a View, framework: &str, id: &TaskId) -> Option<K
     })
 }
 
-#[derive(Serialize)]
-struct Restarting<'a> {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Restarting<'a> {
     task: &'a str,
     status: &'static str,
 }

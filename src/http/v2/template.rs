@@ -6,30 +6,38 @@ use gantry_core::{
     Container, EnvironmentValue, HealthCheck, Placement, Probe, TaskCommand, Template, Uri,
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::http::mask;
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Template)]
 pub(crate) struct TemplateJson<'a> {
+    /// A command line, or the arguments of the image's own.
+    #[schema(value_type = Object)]
     command: &'a TaskCommand,
+    #[schema(value_type = Object)]
     container: Container,
     environment: Vec<VariableJson<'a>>,
     uris: Vec<UriJson<'a>>,
     labels: &'a BTreeMap<String, String>,
     user: Option<&'a str>,
+    #[schema(value_type = Object)]
     placement: &'a Placement,
     health_check: Option<HealthCheckJson<'a>>,
     kill_grace_seconds: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Variable)]
 struct VariableJson<'a> {
     name: &'a str,
     value: &'a str,
     secret: bool,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Uri)]
 struct UriJson<'a> {
     value: Cow<'a, str>,
     executable: Option<bool>,
@@ -38,8 +46,10 @@ struct UriJson<'a> {
     output_file: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = HealthCheck)]
 struct HealthCheckJson<'a> {
+    #[schema(value_type = Object)]
     probe: &'a Probe,
     delay_seconds: f64,
     interval_seconds: f64,

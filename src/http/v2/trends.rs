@@ -9,6 +9,7 @@ use std::{
 use actix_web::{HttpRequest, HttpResponse, web};
 use gantry_core::{Counts, View};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     http::{
@@ -93,8 +94,9 @@ impl Trends {
     }
 }
 
-#[derive(Serialize)]
-struct TrendsJson {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Trends)]
+pub(super) struct TrendsJson {
     /// Between two points, in milliseconds.
     step_ms: u64,
     /// When the last point of each series was; 0 before the first.
@@ -103,7 +105,8 @@ struct TrendsJson {
 }
 
 /// Oldest first; shorter for a workload that came to be meanwhile.
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = Trend)]
 struct TrendJson {
     wanted: Vec<u32>,
     ready: Vec<u32>,

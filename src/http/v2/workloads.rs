@@ -3,6 +3,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use gantry_core::{Answer, Command, Container, Template, View, Workload, WorkloadName};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::{
     Page, Window,
@@ -17,8 +18,9 @@ use crate::http::{
     query::Query,
 };
 
-#[derive(Serialize)]
-struct Summary<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Workload)]
+pub(super) struct Summary<'a> {
     name: &'a str,
     condition: Condition,
     wanted: u32,
@@ -35,7 +37,8 @@ struct Summary<'a> {
     sentences: Vec<String>,
 }
 
-#[derive(Default, Serialize)]
+#[derive(Default, Serialize, ToSchema)]
+#[schema(as = Demand)]
 struct DemandJson<'a> {
     cpus: f64,
     mem: f64,
@@ -138,8 +141,9 @@ pub(super) fn find<'a>(view: &'a View, name: &str) -> Result<&'a Workload, ApiEr
     workload.ok_or_else(|| ApiError::unknown_workload(name))
 }
 
-#[derive(Serialize)]
-struct Detail<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = WorkloadDetail)]
+pub(super) struct Detail<'a> {
     #[serde(flatten)]
     summary: Summary<'a>,
     back_off: BackOffJson,
@@ -152,7 +156,8 @@ struct Detail<'a> {
     funnel: Option<FunnelJson<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = BackOff)]
 struct BackOffJson {
     initial_seconds: f64,
     factor: f64,
@@ -200,8 +205,9 @@ pub(crate) async fn explain(
     Ok(HttpResponse::Ok().json(Explanation::new(&view, workload, framework, problem)))
 }
 
-#[derive(Serialize)]
-struct Scaled<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Scaled)]
+pub(super) struct Scaled<'a> {
     workload: &'a str,
     from: u32,
     to: u32,
@@ -230,8 +236,8 @@ pub(crate) async fn scale(
     Ok(HttpResponse::Ok().json(Scaled { workload, from, to }))
 }
 
-#[derive(Serialize)]
-struct Stopping {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Stopping {
     tasks: u32,
 }
 

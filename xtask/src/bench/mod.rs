@@ -3,7 +3,8 @@
 //! The machine is shared and noisy, so what can be compared is run side by side in one run, and
 //! ratios count more than figures.
 
-mod http;
+mod api;
+pub(crate) mod http;
 mod launches;
 mod modules;
 mod peer;
@@ -40,6 +41,10 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         println!("\n== launches end to end, simulated cluster, durable intents ==");
         let rest = arguments.get(1..).unwrap_or_default();
         launches::run(rest)?;
+    }
+    if chosen("api") {
+        println!("\n== pages and events while tasks are launched ==");
+        api::run()?;
     }
     if chosen("takeover") {
         println!("\n== a stand-by takes over from a leader that is killed ==");
