@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use actix_web::{HttpMessage as _, HttpRequest};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::session::Session;
 
 /// What a route asks for, and what a caller may do. Each includes those before it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = Level)]
 pub(crate) enum Access {
     /// Anybody, also without being known.
     Open,

@@ -22,7 +22,7 @@ pub(crate) use gate::{Callback, Gate, Known, Problem, too_little};
 pub(crate) use person::Via;
 pub(crate) use sender::{Proxies, Sender};
 pub(crate) use session::Session;
-pub(crate) use tokens::{NewToken, TokenFile};
+pub(crate) use tokens::{NewToken, TokenFile, TokenUse};
 
 /// Log target of everything that says who was let in or refused.
 pub(crate) const AUDIT: &str = "gantry::audit";

@@ -5,6 +5,7 @@ use std::fmt;
 use gantry_core::AccessRecord;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 use super::Access;
 use crate::config::{Auth, Gitlab, Google, Rule, is_mail};
@@ -13,8 +14,9 @@ use crate::config::{Auth, Gitlab, Google, Rule, is_mail};
 const TEXT_MAX: usize = 128;
 
 /// Who spoke for a person.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = Provider)]
 pub(crate) enum Via {
     /// GitLab.
     Gitlab,

@@ -18,6 +18,7 @@ use gantry_core::Timestamp;
 use oauth2::CsrfToken;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
+use utoipa::ToSchema;
 
 use super::Access;
 
@@ -69,9 +70,10 @@ pub(super) struct Token {
 }
 
 /// What may be shown of a token.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct TokenUse {
     /// Its name.
+    #[schema(value_type = String)]
     pub(crate) name: Arc<str>,
     /// What it may do.
     pub(crate) level: Access,

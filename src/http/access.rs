@@ -14,6 +14,7 @@ use actix_web::{
 };
 use gantry_core::{Command, Timestamp};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     AppState,
@@ -177,8 +178,9 @@ pub(super) fn in_query(text: &str) -> String {
     value
 }
 
-#[derive(Serialize)]
-struct SessionView<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Session)]
+pub(super) struct SessionView<'a> {
     /// `open` when everybody may do everything.
     access: &'static str,
     user: Option<User<'a>>,
@@ -186,7 +188,7 @@ struct SessionView<'a> {
     providers: Vec<Via>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct User<'a> {
     name: &'a str,
     email: Option<&'a str>,
@@ -231,23 +233,26 @@ pub(crate) async fn tokens(state: web::Data<AppState>) -> HttpResponse {
     HttpResponse::Ok().json(state.gate().token_uses(now()))
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct EndBody {
+pub(super) struct EndBody {
     whose: Whose,
+    /// Why, for the audit: one line.
     #[serde(default)]
+    #[schema(value_type = Option<String>, max_length = 256)]
     reason: Option<Reason>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum Whose {
     Mine,
     All,
 }
 
-#[derive(Serialize)]
-struct Ended {
+#[derive(Serialize, ToSchema)]
+#[schema(as = SessionsEnded)]
+pub(super) struct Ended {
     status: &'static str,
 }
 

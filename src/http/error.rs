@@ -55,8 +55,10 @@ pub(crate) enum Code {
 impl Code {
     /// Every code.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 29] = [
+    pub(super) const ALL: [Self; 31] = [
         Self::BadRequest,
+        Self::NotAuthenticated,
+        Self::TooManyFailures,
         Self::CrossSite,
         Self::Forbidden,
         Self::NotFound,

@@ -32,6 +32,7 @@ async fn output_is_read_live_and_after_the_end_and_missed_when_the_agent_is_gone
     let local = Local::start(directory.path(), &[]).await;
     let mut variables = variables(&local.master, directory.path());
     variables.extend([
+        ("TASK_DEF_NUM", "1".to_owned()),
         ("TASK0_NAME", "writer".to_owned()),
         ("TASK0_CMD", WRITES.to_owned()),
         ("TASK0_CPUS", "0.1".to_owned()),

@@ -38,6 +38,7 @@ const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_co
 const DECLARED: &str = "\
 FRAMEWORK_NAME=fuzzed
 STORE=memory
+TASK_DEF_NUM=2
 INSTANCES_MAX=300
 TASK0_NAME=web
 TASK0_CMD=echo out; echo err >&2; exec sleep 1000

@@ -6,8 +6,8 @@ use serde_json::Value;
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        ContentBuilder, Header, ObjectBuilder, Ref, RefOr, Required, Response, ResponseBuilder,
-        Schema, Type,
+        ArrayBuilder, ContentBuilder, Header, ObjectBuilder, Ref, RefOr, Required, Response,
+        ResponseBuilder, Schema, Type,
         path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn},
         request_body::{RequestBody, RequestBodyBuilder},
     },
@@ -24,8 +24,10 @@ use crate::{
 };
 
 /// What any request may be answered with.
-const ALWAYS: [Code; 5] = [
+const ALWAYS: [Code; 7] = [
     Code::BadRequest,
+    Code::NotAuthenticated,
+    Code::TooManyFailures,
     Code::Forbidden,
     Code::Unavailable,
     Code::Busy,
@@ -216,6 +218,19 @@ impl Operation {
         let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(name)));
         let response = ResponseBuilder::new()
             .description("a page of them")
+            .content("application/json", content.build());
+        self.answers.push((200, response.build()));
+        self
+    }
+
+    /// A whole list, of which there are few entries.
+    pub(super) fn answers_list<T: ToSchema>(mut self) -> Self {
+        T::schemas(&mut self.schemas);
+        self.schemas.push((T::name().into_owned(), T::schema()));
+        let list = ArrayBuilder::new().items(Ref::from_schema_name(T::name()));
+        let content = ContentBuilder::new().schema(Some(list));
+        let response = ResponseBuilder::new()
+            .description("all of them")
             .content("application/json", content.build());
         self.answers.push((200, response.build()));
         self

@@ -7,8 +7,10 @@ use super::{
     operation::Operation,
 };
 use crate::{
+    auth::TokenUse,
     cluster::OUTPUT_BYTES_MAX,
     http::{
+        access,
         body::{OnlyReason, ScaleBody, WorkloadBody},
         error::Code,
         routes::Verb::{self, Get, GetAlone, Post, Put},
@@ -314,6 +316,12 @@ fn changing() -> Vec<Operation> {
 
 fn about_itself() -> Vec<Operation> {
     vec![
+        op(Get, "/session", "session", "Who asks, and what they may do")
+            .answers::<access::SessionView<'_>>(200, "also for whoever is not known"),
+        op(Post, "/sessions/end", "end_sessions", "Log out everywhere")
+            .body::<access::EndBody>(true)
+            .answers::<access::Ended>(200, "what began before is no session any more"),
+        op(Get, "/tokens", "tokens", "Names and uses of tokens").answers_list::<TokenUse>(),
         op(
             Get,
             "/leader",
