@@ -55,7 +55,7 @@ pub(crate) enum Code {
 impl Code {
     /// Every code.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 31] = [
+    pub(super) const ALL: [Self; 33] = [
         Self::BadRequest,
         Self::NotAuthenticated,
         Self::TooManyFailures,
@@ -77,6 +77,8 @@ impl Code {
         Self::DeploymentState,
         Self::NoWayBack,
         Self::BrakeNotOn,
+        Self::RefusedByModule,
+        Self::ModuleFailed,
         Self::BodyTooLarge,
         Self::TooManyStreams,
         Self::Busy,

@@ -13,6 +13,7 @@ use actix_web::{
 use gantry_modules::{Column, Hook, Menu, NoAnswer, Response, State, Status};
 use serde::Serialize;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
 use super::{
     AppState, body,
@@ -22,8 +23,9 @@ use super::{
 };
 use crate::{auth::Caller, dashboard};
 
-#[derive(Serialize)]
-struct ModuleJson<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = Module)]
+pub(super) struct ModuleJson<'a> {
     name: &'a str,
     /// `running`, `stopped`; `loading` while a term begins, `stand-by` where this process does not
     /// lead.
@@ -32,10 +34,13 @@ struct ModuleJson<'a> {
     error: Option<String>,
     /// The last failure that did not stop it.
     last_failure: Option<String>,
+    #[schema(value_type = Vec<BTreeMap<String, String>>)]
     menus: Vec<Menu>,
     /// Name and file of each page.
     pages: BTreeMap<String, String>,
+    #[schema(value_type = Vec<BTreeMap<String, String>>)]
     columns: Vec<Column>,
+    #[schema(value_type = Vec<String>)]
     hooks: Vec<Hook>,
     /// `GET /leader` and the like.
     routes: Vec<String>,

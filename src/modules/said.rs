@@ -10,6 +10,7 @@ use gantry_core::Uuid;
 use gantry_modules::{Annotation, Host};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{Modules, shape};
 use crate::runtime::Handle;
@@ -24,9 +25,10 @@ const TASKS_MAX: usize = 20_000;
 const EVERY: Duration = Duration::from_secs(1);
 
 /// What all modules together say of a task.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub(crate) struct TaskSaid {
     /// Columns, by `<module>.<key>`.
+    #[schema(value_type = Object, required = false)]
     pub(crate) columns: Map<String, Value>,
     /// Not healthy when any module says so.
     #[serde(rename = "healthy_by_module")]

@@ -56,6 +56,7 @@ pub(super) struct TaskJson<'a> {
     message: Option<&'a str>,
     /// What modules say of it; absent when they say nothing.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = TaskSaid)]
     said: Option<Arc<TaskSaid>>,
 }
 

@@ -52,15 +52,23 @@ pub(super) struct Operation {
     parameters: Vec<Parameter>,
     body: Option<RequestBody>,
     answers: Vec<(u16, Response)>,
+    anything: Option<Response>,
     codes: Vec<Code>,
     pub(super) schemas: Vec<(String, RefOr<Schema>)>,
+}
+
+/// The path of a row as OpenAPI writes it: it has no way to say that a parameter holds slashes.
+pub(super) fn plain(path: &str) -> String {
+    path.replace(":.*}", "}")
 }
 
 impl Operation {
     pub(super) fn new(verb: Verb, path: &str, id: &'static str, summary: &'static str) -> Self {
         let codes = match verb {
             Verb::Get | Verb::GetAlone => ALWAYS.to_vec(),
-            Verb::Post | Verb::Put => ALWAYS.into_iter().chain(CHANGES).collect(),
+            Verb::Post | Verb::Put | Verb::Patch | Verb::Delete => {
+                ALWAYS.into_iter().chain(CHANGES).collect()
+            }
         };
         Self {
             verb,
@@ -70,6 +78,7 @@ impl Operation {
             parameters: Vec::new(),
             body: None,
             answers: Vec::new(),
+            anything: None,
             codes,
             schemas: Vec::new(),
         }
@@ -77,7 +86,7 @@ impl Operation {
 
     /// Whether it tells of this row.
     pub(super) fn is_of(&self, row: &Row) -> bool {
-        self.verb == row.verb && self.path == row.path
+        self.verb == row.verb && self.path == plain(&row.path)
     }
 
     #[cfg(test)]
@@ -247,6 +256,12 @@ impl Operation {
         self
     }
 
+    /// Whatever somebody else says, with whatever status.
+    pub(super) fn answers_anything(mut self, about: &str) -> Self {
+        self.anything = Some(ResponseBuilder::new().description(about).build());
+        self
+    }
+
     /// An answer without a body.
     pub(super) fn answers_nothing(mut self, status: u16, about: &str) -> Self {
         let response = ResponseBuilder::new().description(about);
@@ -297,6 +312,9 @@ impl Operation {
         }
         for (status, response) in &self.answers {
             operation = operation.response(status.to_string(), response.clone());
+        }
+        if let Some(anything) = &self.anything {
+            operation = operation.response("default", anything.clone());
         }
         let mut by_status: BTreeMap<u16, Vec<String>> = BTreeMap::new();
         for code in &self.codes {

@@ -13,7 +13,8 @@ use crate::{
         access,
         body::{OnlyReason, ScaleBody, WorkloadBody},
         error::Code,
-        routes::Verb::{self, Get, GetAlone, Post, Put},
+        modules,
+        routes::Verb::{self, Delete, Get, GetAlone, Patch, Post, Put},
     },
     plan::{Declaration, Report},
 };
@@ -24,6 +25,7 @@ pub(super) fn all() -> Vec<Operation> {
     all.extend(tasks_of());
     all.extend(changing());
     all.extend(about_itself());
+    all.extend(of_modules());
     all
 }
 
@@ -257,7 +259,11 @@ fn changing() -> Vec<Operation> {
         .body::<OnlyReason>(false)
         .answers::<tasks::Restarting<'_>>(202, "it is being replaced")
         .rehearsed()
-        .refuses(&[Code::UnknownTask, Code::AlreadyChanging]),
+        .refuses(&[
+            Code::RefusedByModule,
+            Code::UnknownTask,
+            Code::AlreadyChanging,
+        ]),
         op(
             Post,
             "/rolling-restarts",
@@ -267,7 +273,11 @@ fn changing() -> Vec<Operation> {
         .body::<WorkloadBody>(true)
         .answers::<deployments::Started>(202, "the deployment that does it")
         .rehearsed()
-        .refuses(&[Code::UnknownWorkload, Code::DeploymentRunning]),
+        .refuses(&[
+            Code::RefusedByModule,
+            Code::UnknownWorkload,
+            Code::DeploymentRunning,
+        ]),
         op(
             Post,
             "/kill",
@@ -277,7 +287,7 @@ fn changing() -> Vec<Operation> {
         .body::<WorkloadBody>(true)
         .answers::<workloads::Stopping>(202, "so many are being stopped")
         .rehearsed()
-        .refuses(&[Code::UnknownWorkload]),
+        .refuses(&[Code::RefusedByModule, Code::UnknownWorkload]),
         op(
             Post,
             "/deployments/{id}/{action}",
@@ -331,6 +341,13 @@ fn about_itself() -> Vec<Operation> {
         .answers::<leader::LeadershipJson>(200, "how this process stands"),
         op(
             Get,
+            "/modules",
+            "modules",
+            "The modules, with what they add",
+        )
+        .answers_list::<modules::ModuleJson<'_>>(),
+        op(
+            Get,
             "/backup",
             "backup",
             "All that is stored, for programs of the same machine",
@@ -355,4 +372,29 @@ fn about_itself() -> Vec<Operation> {
         ),
         op(Get, "/openapi.json", "openapi", "This document").answers_object("OpenAPI 3.1"),
     ]
+}
+
+/// What modules answer is told by whoever wrote them.
+fn of_modules() -> Vec<Operation> {
+    [
+        (Get, "module_get"),
+        (Post, "module_post"),
+        (Put, "module_put"),
+        (Patch, "module_patch"),
+        (Delete, "module_delete"),
+    ]
+    .into_iter()
+    .map(|(verb, id)| {
+        op(
+            verb,
+            "/modules/{module}/{path}",
+            id,
+            "A route that a module adds",
+        )
+        .of("module", "the module's name")
+        .of("path", "what follows, slashes included")
+        .answers_anything("what the module answers")
+        .refuses(&[Code::NotFound, Code::ModuleFailed])
+    })
+    .collect()
 }
