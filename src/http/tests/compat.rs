@@ -164,6 +164,54 @@ async fn without_tasks_and_before_the_first_subscription() {
     }
 }
 
+/// What the original's page asks for every 3 s, through a scaling and a health check that fails.
+#[actix_web::test]
+async fn what_is_polled_keeps_its_shapes_while_things_change() {
+    let world = World::new(vec![rich_service("web", 3)]);
+    world.subscribe();
+    let definition = async || {
+        let configuration = world.get("/api/v1/framework/configuration").await.json();
+        let of = &configuration["tasks"]["web"];
+        (of["name"].clone(), of["instances"].clone())
+    };
+    assert_eq!(definition().await, (json!("web-3"), json!("3")));
+    // A fixed port: one task an agent.
+    let first = world.offer(1, 8, 8_000).remove(0).task;
+    world.status_with(&first, TaskState::Running, Some(true), None);
+    world.status_with(&first, TaskState::Running, Some(false), None);
+    let reply = world
+        .send(
+            "PUT /api/v1/tasks/types/web/scale/4",
+            &[("accept", "application/json, text/plain, */*")],
+            "",
+        )
+        .await;
+    assert_eq!((reply.status.as_u16(), reply.body.as_str()), (200, ""));
+    assert_eq!(definition().await.0, json!("web"));
+    let launched = world.get("/api/v1/tasks/launched").await;
+    let runtime = format!(
+        concat!(
+            r#""runtimeInfo":{{"agentId":"agent-1","executorId":"{id}","state":"TASK_RUNNING","#,
+            r#""startTime":{start},"network":{{"hostname":"host-1.example","ip":"10.0.0.1","#,
+            r#""ports":[8080,31000]}},"healthy":false}}}}]"#,
+        ),
+        id = first,
+        start = START + 3,
+    );
+    assert!(launched.body.ends_with(&runtime), "{}", launched.body);
+    assert_eq!(
+        world.get("/api/v1/framework/stats").await.body,
+        concat!(
+            r#"{"byType":{"web":{"cpus":0.5,"mem":64,"disk":0,"ports":2,"instances":1}},"#,
+            r#""overall":{"cpus":0.5,"mem":64,"disk":0,"ports":2,"instances":1}}"#,
+        )
+    );
+    assert_eq!(
+        world.get("/api/v1/tasks/types").await.body,
+        r#"[{"type":"web","runningInstances":1,"allowScaling":true}]"#
+    );
+}
+
 #[actix_web::test]
 async fn a_long_list_of_tasks_is_one_array_in_launch_order() {
     let world = World::new(vec![service("web", 600)]);

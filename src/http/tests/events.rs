@@ -1,9 +1,10 @@
 //! The event stream.
 
-use std::pin::pin;
+use std::{pin::pin, time::Duration};
 
 use actix_web::body::MessageBody;
 use gantry_core::TaskState;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::world::{World, service};
 
@@ -149,4 +150,49 @@ async fn a_silent_stream_pings() {
     let ping = chunk(&mut body).await.unwrap();
     assert!(ping.starts_with("event: ping\ndata: {\"at\":"), "{ping}");
     assert_eq!(before.elapsed().as_secs(), 15);
+}
+
+/// The same on a real connection: what is told meanwhile waits nowhere.
+#[actix_web::test]
+async fn nothing_is_kept_for_a_connection_that_is_not_read() {
+    const TOLD: usize = 40_000;
+    let world = World::new(vec![service("web", 1)]);
+    world.subscribe();
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = crate::http::serve(listener, world.state.clone()).unwrap();
+    let handle = server.handle();
+    tokio::spawn(server);
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    // Little is on its way to a reader that announces little room.
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stream = socket.connect(address).await.unwrap();
+    stream
+        .write_all(b"GET /api/v2/events HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        .await
+        .unwrap();
+    let mut text = vec![0; 16 << 10];
+    let mut read = 0;
+    while !String::from_utf8_lossy(&text[..read]).contains("event: snapshot") {
+        read += stream.read(&mut text[read..]).await.unwrap();
+    }
+    let task = world.offer(1, 8, 8_000).remove(0).task;
+    for round in 0..TOLD {
+        let state = if round % 2 == 0 {
+            TaskState::Running
+        } else {
+            TaskState::Unreachable
+        };
+        world.status(&task, state);
+    }
+    let mut rest = Vec::new();
+    tokio::time::timeout(Duration::from_secs(60), stream.read_to_end(&mut rest))
+        .await
+        .expect("the stream ends")
+        .unwrap();
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(rest.contains("event: lagged"), "it is told");
+    let events = rest.matches("event: task").count();
+    assert!(events < TOLD / 2, "{events} of {TOLD} were kept");
+    handle.stop(false).await;
 }
