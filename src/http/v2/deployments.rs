@@ -118,8 +118,9 @@ fn find(view: &View, id: DeploymentId) -> Result<&Deployment, ApiError> {
 }
 
 /// One deployment, with what an update changes.
-#[derive(Serialize)]
-struct Detail<'a> {
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeploymentDetail)]
+pub(super) struct Detail<'a> {
     #[serde(flatten)]
     deployment: DeploymentJson<'a>,
     /// What is different about the tasks of the new revision; null when one of the two is no

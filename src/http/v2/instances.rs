@@ -54,7 +54,8 @@ pub(super) struct WaitingJson<'a> {
 }
 
 /// The refusal of a module to have an instance launched.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Refused)]
 pub(super) struct RefusedJson<'a> {
     module: &'a str,
     reason: &'a str,

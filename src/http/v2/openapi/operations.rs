@@ -107,7 +107,7 @@ fn looking() -> Vec<Operation> {
         .answers_page::<deployments::DeploymentJson<'_>>(),
         op(Get, "/deployments/{id}", "deployment", "A deployment")
             .of_number("id", "the deployment's number", u64::MAX)
-            .answers::<deployments::DeploymentJson<'_>>(200, "the deployment")
+            .answers::<deployments::Detail<'_>>(200, "the deployment")
             .refuses(&[Code::UnknownDeployment]),
         op(
             Get,
@@ -142,6 +142,11 @@ fn tasks_of() -> Vec<Operation> {
                 "state",
                 "`staging`, `starting`, `running`, `killing`, `unreachable`, `unknown`, \
                              `unhealthy`, `trouble`, or a state of Mesos",
+            )
+            .query_choice(
+                "health",
+                "what the last health check said",
+                &["healthy", "unhealthy", "unchecked"],
             )
             .query("agent", "the agent's id")
             .query(
