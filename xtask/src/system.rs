@@ -12,7 +12,7 @@ use crate::commands;
 const CHROMIUM: &str = "/usr/bin/chromium";
 
 /// Debian packages and the file by which each is recognised.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 8] = [
     ("zookeeper", "/usr/share/java/zookeeper.jar"),
     ("chromium", CHROMIUM),
     ("nodejs", "/usr/bin/node"),
