@@ -285,7 +285,7 @@ mod tests {
         };
         let restored = backup.records_after(&[ended(5)]);
         assert_eq!(restored.len(), backup.records.len() + 1);
-        let mut later = backup.clone();
+        let mut later = backup;
         later.records.push(ended(7));
         assert_eq!(later.records_after(&[ended(9)]).last(), Some(&ended(9)));
         assert_eq!(later.records_after(&[]), later.records);

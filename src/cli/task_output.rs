@@ -35,17 +35,32 @@ pub(super) async fn run(
         .await?;
     let mut screen = Screen::new(out);
     screen.write(last_lines(&last.bytes, lines))?;
-    let mut at = last.offset + last.bytes.len() as u64;
+    if follow {
+        let at = last.offset + last.bytes.len() as u64;
+        follow_from(leader, &id, &output, at, &mut screen).await?;
+    }
+    screen.end()?;
+    Ok(())
+}
+
+/// Writes what comes after `at`, until the task has ended.
+async fn follow_from(
+    leader: &Leader,
+    id: &str,
+    output: &str,
+    mut at: u64,
+    screen: &mut Screen<'_>,
+) -> anyhow::Result<()> {
     let mut away = false;
-    while follow {
+    loop {
         // Asked before the output, so that what was written at the end is not missed.
-        let ended = standing(leader, &id).await;
-        let part = read_on(leader, &output, at, &mut screen).await;
+        let ended = standing(leader, id).await;
+        let part = read_on(leader, output, at, screen).await;
         match (ended, part) {
             (Ok(ended), Ok(next)) => {
                 away = false;
                 if ended && next == at {
-                    break;
+                    return Ok(());
                 }
                 at = next;
             }
@@ -61,8 +76,6 @@ pub(super) async fn run(
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
-    screen.end()?;
-    Ok(())
 }
 
 /// Writes all that there is from `at` on, and says where it ends.
