@@ -382,7 +382,7 @@ async fn agents_show_files_and_containers_as_recorded() {
             bytes += 1;
             continue;
         }
-        let text = names.to_theirs(&String::from_utf8(body.to_vec()).unwrap());
+        let text = names.to_theirs(str::from_utf8(&body).unwrap());
         // What the executor of a real agent writes itself is not ours to imitate.
         let beginning = |text: &str| text.split('\u{2026}').next().unwrap_or_default().to_owned();
         match &head["body"] {
