@@ -53,7 +53,7 @@ async fn an_instance_shows_its_tasks_what_it_waits_for_and_what_it_was() {
     assert_eq!(second["waiting"], Value::Null);
     assert_eq!(
         third["waiting"],
-        json!({"for": "offer", "since": third["waiting"]["since"], "until": null})
+        json!({"for": "offer", "since": third["waiting"]["since"], "until": null, "refused": null})
     );
 
     let page = world
