@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use gantry_core::{Key, Record, ServiceSpec, Settings, Timestamp, View, Write, stored_view};
+use gantry_core::{Key, Record, ServiceSpec, Settings, Write, stored_view};
 use gantry_mesos::{scheduler::SchedulerConfig, v1::FrameworkInfo};
 use gantry_store::{Loaded, Store, StoreError};
 use tokio::time::{Instant, sleep};
@@ -257,16 +257,6 @@ async fn load(store: &dyn Store, forget_framework_id: bool) -> Result<Vec<Record
     Ok(records)
 }
 
-/// What is stored. Which tasks Mesos has confirmed to the leader is not.
-fn as_stored(at: Timestamp, settings: &Settings, records: Vec<Record>) -> View {
-    let mut view = stored_view(at, settings, records);
-    view.framework.unconfirmed = 0;
-    for workload in &mut view.workloads {
-        Arc::make_mut(workload).counts.unconfirmed = 0;
-    }
-    view
-}
-
 /// Shows readers what is stored, again and again.
 async fn copy(home: &impl Home, handle: &Handle, settings: &Settings) -> Infallible {
     let shared = handle.shared();
@@ -284,7 +274,7 @@ async fn copy(home: &impl Home, handle: &Handle, settings: &Settings) -> Infalli
         match home.read().await {
             Ok(loaded) => {
                 let settings = settings.clone();
-                let make = move || as_stored(at, &settings, loaded.records);
+                let make = move || stored_view(at, &settings, loaded.records);
                 // Of a million records it takes a while.
                 if let Ok(view) = tokio::task::spawn_blocking(make).await {
                     shared.show_copy(view, at);

@@ -68,6 +68,33 @@ impl Default for UpdatePolicy {
     }
 }
 
+impl UpdatePolicy {
+    /// How many instances of `desired` are moved at once. `stop_first`: whether the old task goes
+    /// before the new one is launched, by [`UpdatePolicy::order`] or because the two can never be
+    /// side by side.
+    pub fn at_once(&self, desired: u32, stop_first: bool) -> u32 {
+        let parallelism = self.parallelism.max(1);
+        match self.max_over {
+            Some(over) if !stop_first => parallelism.min(over.of(desired).max(1)),
+            _ => parallelism,
+        }
+    }
+
+    /// How many instances of `desired` stay ready while others are moved. At least one can always
+    /// be moved.
+    pub fn stay_ready(&self, desired: u32, stop_first: bool) -> u32 {
+        let least = self.min_healthy.map_or_else(
+            || desired.saturating_sub(self.parallelism.max(1)),
+            |share| share.of(desired).min(desired),
+        );
+        if stop_first {
+            least.min(desired.saturating_sub(1))
+        } else {
+            least
+        }
+    }
+}
+
 /// Which task of an instance goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -237,6 +237,7 @@ impl World {
     pub(crate) fn settle(&mut self) {
         self.note(|| "THE FAULTS ARE OVER");
         self.settled = true;
+        self.settle_modules();
         self.after(1_000, Event::MasterUp);
         self.after(500, Event::KeeperUp);
         for gantry in 0..self.gantrys.len() {

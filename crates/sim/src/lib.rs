@@ -38,6 +38,7 @@ mod keeper;
 mod link;
 mod liveness;
 mod master;
+mod modules;
 mod plan;
 mod queue;
 mod rates;

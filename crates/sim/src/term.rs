@@ -11,6 +11,7 @@ use crate::{
     Sabotage,
     committer::{Pending, Released},
     invariants::Told,
+    modules::Admitted,
     world::{Happening, World},
 };
 
@@ -47,6 +48,7 @@ pub(crate) struct Term {
     pub(crate) held: BTreeMap<OfferId, u64>,
     /// What is to become of tasks, as far as it was to be written.
     pub(crate) goals: BTreeMap<TaskId, Goal>,
+    pub(crate) admitted: Admitted,
 }
 
 impl World {
@@ -66,6 +68,7 @@ impl World {
         }
         self.sabotage_records(&mut records);
         let mut settings = self.plan.settings.clone();
+        settings.admission = self.modules.needed;
         self.sabotage_settings(&mut settings);
         let goals = records.iter().filter_map(|record| match record {
             Record::Task(task) => Some((task.id.clone(), task.goal)),
@@ -109,6 +112,7 @@ impl World {
             arrives_at: 0,
             held: BTreeMap::new(),
             goals,
+            admitted: Admitted::new(self.modules.needed),
         });
         self.gantrys[gantry].told = Told::default();
         self.memory.declared(&self.gantrys[gantry].declares);
@@ -209,6 +213,7 @@ impl World {
         term.step_due = false;
         let inputs = std::mem::take(&mut term.inbox);
         for input in &inputs {
+            term.admitted.hear(input);
             if let Input::Mesos(MesosEvent::Offers(offers)) = input {
                 // The scheduler hears of them only now.
                 for offer in offers {
@@ -253,6 +258,7 @@ impl World {
     fn take_effects(&mut self, gantry: usize, mut effects: Effects) {
         self.sabotage_effects(gantry, &mut effects);
         self.answer_offers(gantry, &effects);
+        self.check_admissions(gantry, &effects);
         self.check_step(gantry, &effects);
         let Some(term) = self.gantrys[gantry].term.as_mut() else {
             return;
@@ -268,13 +274,16 @@ impl World {
                 _ => {}
             }
         }
-        let off = term.off;
+        let (off, number) = (term.off, term.number);
+        self.ask_modules(gantry, number, std::mem::take(&mut effects.questions));
         let wake_at = effects.wake_at.map(|at| Self::millis_of(at, off));
         if let Some(at) = wake_at
             && self.sabotage != Some(Sabotage::Oversleep)
         {
             let at = at.max(self.now + 1);
-            if term.wake_at.is_none_or(|earlier| at < earlier) {
+            if let Some(term) = self.gantrys[gantry].term.as_mut()
+                && term.wake_at.is_none_or(|earlier| at < earlier)
+            {
                 term.wake_at = Some(at);
                 let term = term.number;
                 let delay = at - self.now;

@@ -1,6 +1,6 @@
 //! The clock, the events and who takes them.
 
-use gantry_core::{Call, FrameworkId, MesosEvent, Record, TaskId, Timestamp};
+use gantry_core::{Call, FrameworkId, MesosEvent, Question, Record, TaskId, Timestamp, Verdict};
 
 use crate::{
     Failure, Sabotage, Summary,
@@ -12,6 +12,7 @@ use crate::{
     keeper::{Keeper, Request, Word},
     link::Link,
     master::Master,
+    modules::Modules,
     plan::{Plan, SETTLING},
     queue::Queue,
     trace::{Detail, Trace},
@@ -120,6 +121,7 @@ pub(crate) enum Event {
     Fault,
     Operator,
     Settle,
+    ModulesGone,
 }
 
 /// What happens to a Gantry.
@@ -178,6 +180,12 @@ pub(crate) enum Happening {
         token: u64,
         proxied: bool,
     },
+    // The modules.
+    Answered {
+        term: u64,
+        question: Question,
+        verdict: Verdict,
+    },
 }
 
 /// Everything there is.
@@ -198,6 +206,7 @@ pub(crate) struct World {
     pub(crate) master: Master,
     pub(crate) agents: Vec<Agent>,
     pub(crate) memory: Memory,
+    pub(crate) modules: Modules,
     pub(crate) sabotage: Option<Sabotage>,
     /// What a sabotage keeps for later.
     pub(crate) reverted: Option<Record>,
@@ -224,6 +233,7 @@ impl World {
             master: Master::default(),
             agents: Vec::new(),
             memory: Memory::default(),
+            modules: Modules::new(seed),
             sabotage,
             reverted: None,
             settled: false,
@@ -346,6 +356,7 @@ impl World {
             Event::Fault => self.fault(),
             Event::Operator => self.operate(),
             Event::Settle => self.settle(),
+            Event::ModulesGone => self.modules_gone(),
         }
     }
 
@@ -374,6 +385,11 @@ impl World {
             Happening::LinkSeenDown { link } => self.link_seen_down(gantry, link),
             Happening::Hears { link, event } => self.gantry_hears(gantry, link, event),
             Happening::Asked { token, proxied } => self.gantry_asked(gantry, token, proxied),
+            Happening::Answered {
+                term,
+                question,
+                verdict,
+            } => self.modules_answer(gantry, term, question, verdict),
         }
     }
 

@@ -7,9 +7,13 @@ mod update;
 
 pub(crate) use update::not_side_by_side;
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use gantry_core::{BackOff, Demand, Placement, ServiceSpec, TaskCommand, Template, WorkloadName};
+use gantry_core::{
+    BackOff, Demand, Placement, Record, RevisionRecord, ServiceSpec, TaskCommand, Template,
+    Timestamp, WorkloadName,
+};
+use gantry_store::{StoreError, codec};
 
 use super::{
     Declaration,
@@ -169,12 +173,31 @@ fn service(
             kill_grace,
         },
     };
+    refuse_too_large(reader, index, &spec);
     let declaration = Declaration {
         index,
         name,
         instances: text,
     };
     Some((spec, declaration))
+}
+
+/// Reports a definition that no store could keep: every term would end with it.
+fn refuse_too_large(reader: &mut Reader<'_>, index: u32, spec: &ServiceSpec) {
+    let record = Record::Revision(RevisionRecord {
+        workload: spec.name.clone(),
+        number: u32::MAX,
+        created_at: Timestamp::from_millis(u64::MAX),
+        template: Arc::new(spec.template.clone()),
+    });
+    if let Err(StoreError::TooLarge { bytes, limit, .. }) = codec::encode(&record) {
+        reader.error(
+            &NAME.about,
+            index,
+            format!("names a definition of {bytes} bytes, which is more than the limit of {limit}"),
+            "shorten its command, environment, labels or URIs; secrets do not count",
+        );
+    }
 }
 
 fn command(reader: &mut Reader<'_>, index: u32) -> Option<TaskCommand> {

@@ -65,6 +65,16 @@ fn bad(changes: &[(&str, &str)]) -> Vec<String> {
 }
 
 #[test]
+fn a_definition_that_no_store_could_keep_is_refused() {
+    let command = |bytes: usize| format!("echo {}", "x".repeat(bytes));
+    good(&[("TASK0_CMD", &command(500_000))]);
+    let errors = bad(&[("TASK0_CMD", &command(600_000))]);
+    assert_eq!(errors.len(), 1, "{errors:?}");
+    assert!(errors[0].contains("TASK0_NAME"), "{errors:?}");
+    assert!(errors[0].contains("more than the limit of 524288"));
+}
+
+#[test]
 fn missing_variables_are_named_exactly() {
     let report = Config::read(&with(&[("TASK0_IMAGE", "")])).unwrap_err();
     assert_eq!(

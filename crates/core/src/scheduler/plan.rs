@@ -135,9 +135,15 @@ pub fn plan(
     Plan { workloads }
 }
 
-/// What readers see of stored records where nobody acts on them: nothing is decided.
+/// What readers see of stored records where nobody acts on them: nothing is decided. Which tasks
+/// Mesos has confirmed is not stored, so that none counts as unconfirmed.
 pub fn stored_view(now: Timestamp, settings: &Settings, records: Vec<Record>) -> View {
-    Scheduler::restore_only(now, settings.clone(), records).view()
+    let mut view = Scheduler::restore_only(now, settings.clone(), records).view();
+    view.framework.unconfirmed = 0;
+    for workload in &mut view.workloads {
+        Arc::make_mut(workload).counts.unconfirmed = 0;
+    }
+    view
 }
 
 /// The revision that an update moves a workload to which the start would begin.

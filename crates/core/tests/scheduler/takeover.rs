@@ -7,6 +7,17 @@ use gantry_core::*;
 use crate::bench::*;
 
 #[test]
+fn nobody_who_only_looks_calls_a_task_unconfirmed() {
+    let mut bench = Bench::new(vec![service("web", 3)]);
+    bench.run_all();
+    let records = bench.store.values().cloned().collect();
+    let view = stored_view(bench.now, &bench.settings, records);
+    assert_eq!(view.workloads[0].counts.tasks(), 3);
+    assert_eq!(view.workloads[0].counts.unconfirmed, 0);
+    assert_eq!(view.framework.unconfirmed, 0);
+}
+
+#[test]
 fn a_commit_cut_short_leaves_no_two_tasks_that_are_to_stay() {
     let mut web = service("web", 1);
     web.template.health_check = Some(health_check());

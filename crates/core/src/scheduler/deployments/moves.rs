@@ -323,15 +323,10 @@ impl Scheduler {
     }
 
     fn moves_at_once(&self, index: ServiceIndex, policy: &UpdatePolicy) -> usize {
-        let parallelism = policy.parallelism.max(1);
-        let Some(service) = self.service(index) else {
-            return parallelism as usize;
-        };
-        let most = match (service.moves_stop_first(policy), policy.max_over) {
-            (false, Some(over)) => parallelism.min(over.of(service.state.desired).max(1)),
-            _ => parallelism,
-        };
-        most as usize
+        let (desired, stop_first) = self.service(index).map_or((0, true), |service| {
+            (service.state.desired, service.moves_stop_first(policy))
+        });
+        policy.at_once(desired, stop_first) as usize
     }
 
     /// Begins to move an instance, or finds it being moved already.
@@ -541,16 +536,10 @@ impl Service {
         if !self.is_filled(instance) {
             return true;
         }
-        let desired = self.state.desired;
-        let min_healthy = policy.min_healthy.map_or_else(
-            || desired.saturating_sub(policy.parallelism.max(1)),
-            |share| share.of(desired).min(desired),
-        );
-        if self.moves_stop_first(policy) {
-            counts.ready > min_healthy.min(desired.saturating_sub(1))
-        } else {
-            counts.ready >= min_healthy
-        }
+        let stop_first = self.moves_stop_first(policy);
+        let stay_ready = policy.stay_ready(self.state.desired, stop_first);
+        // The one that is stopped first is one less.
+        counts.ready >= stay_ready.saturating_add(u32::from(stop_first))
     }
 
     /// Whether a task is ready and has been for as long as a new one must have been.
