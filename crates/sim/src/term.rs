@@ -222,10 +222,14 @@ impl World {
                     }
                 }
             } else {
-                if let Input::Mesos(MesosEvent::Status(update)) = input
-                    && update.state != TaskState::Unreachable
-                {
-                    self.memory.reached(&update.task);
+                if let Input::Mesos(MesosEvent::Status(update)) = input {
+                    // What the master said last is heard last, be it in the same step.
+                    match update.state {
+                        TaskState::Unreachable => {
+                            self.memory.unreachable(&update.task, true_time);
+                        }
+                        _ => self.memory.reached(&update.task),
+                    }
                 }
                 self.trace
                     .line(true_time, || format!("  G{gantry} <- {input:?}"));

@@ -66,9 +66,17 @@ fn bad(changes: &[(&str, &str)]) -> Vec<String> {
 
 #[test]
 fn a_definition_that_no_store_could_keep_is_refused() {
-    let command = |bytes: usize| format!("echo {}", "x".repeat(bytes));
-    good(&[("TASK0_CMD", &command(500_000))]);
-    let errors = bad(&[("TASK0_CMD", &command(600_000))]);
+    // Each variable is short enough, and all together are not, as they are written down.
+    let command = format!("echo {}", "\u{1}".repeat(65_000));
+    let json = format!(r#"{{"A":"{}"}}"#, "x".repeat(65_000));
+    let much = [
+        ("TASK0_CMD", &*command),
+        ("TASK0_ENV", &*json),
+        ("TASK0_LABELS", &*json),
+        ("GLOBAL_ENV", &*json.replace("\"A\"", "\"B\"")),
+    ];
+    good(&much[..3]);
+    let errors = bad(&much);
     assert_eq!(errors.len(), 1, "{errors:?}");
     assert!(errors[0].contains("TASK0_NAME"), "{errors:?}");
     assert!(errors[0].contains("more than the limit of 524288"));
