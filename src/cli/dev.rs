@@ -68,14 +68,14 @@ async fn dev(options: &DevOptions) -> anyhow::Result<()> {
     let began = Instant::now();
     let listen = address(options.listen);
     let data = std::path::absolute(&options.data_dir)?;
-    fs::create_dir_all(&data)
-        .with_context(|| format!("the directory {} cannot be made", data.display()))?;
     let mut signals = Signals::catch()?;
 
     // Mistakes are told before anything is started.
     let variables = variables(options, listen, &data)?;
     let config = read(&variables)?;
     refuse_strangers(listen, &config)?;
+    fs::create_dir_all(&data)
+        .with_context(|| format!("the directory {} cannot be made", data.display()))?;
     let fixed: Vec<_> = config
         .services
         .iter()

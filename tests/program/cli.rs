@@ -243,8 +243,8 @@ each takes 0.5 cpus, 32 MB, 1 port
     site.says(
         &["agents", "-q", "agent-2"],
         "
-HOST ADDRESS TASKS CPUS MEM WORKLOADS ID
-HOST 127.0.0.1 1 0.5 32 web:1 CLUSTER-S1
+HOST ADDRESS TASKS CPUS MEM WORKLOADS ID STATE FREE CPUS FREE MEM
+HOST 127.0.0.1 1 0.5 32 web:1 CLUSTER-S1 active 3.5 4064
 ",
     )
     .await;
