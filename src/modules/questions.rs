@@ -99,8 +99,7 @@ impl Modules {
                 continue;
             }
             for (id, task) in unready(&handle.view(), &self.0.framework_in_ids) {
-                // Who has no opinion does not hold anything up.
-                let ready = host.restart_check(&task).await.unwrap_or(true);
+                let ready = host.restart_check(&task).await;
                 let _ = handle.report_readiness(id, ready).await;
             }
         }

@@ -129,16 +129,21 @@ impl Host {
         None
     }
 
-    /// Whether a new task is ready: all who check restarts say so. `None` when nobody has an
-    /// opinion.
-    pub async fn restart_check(&self, task: &Value) -> Option<bool> {
-        let mut ready = None;
+    /// Whether a new task is ready: nobody who checks restarts says that it is not. A module that
+    /// runs but does not answer is no reason to go on without it: it has to be asked again, until it
+    /// answers or is stopped.
+    pub async fn restart_check(&self, task: &Value) -> bool {
         for module in self.asked(Hook::RestartCheck) {
-            if let Ok(Answer::Ready(says)) = ask(module, Hook::RestartCheck, task).await {
-                ready = Some(ready.unwrap_or(true) && says);
+            let ready = match ask(module, Hook::RestartCheck, task).await {
+                Ok(Answer::Ready(says)) => says,
+                Ok(_) | Err(NoAnswer::Stopped) => true,
+                Err(_) => false,
+            };
+            if !ready {
+                return false;
             }
         }
-        ready
+        true
     }
 
     /// What each module has to say of these tasks in lists, by its name.
