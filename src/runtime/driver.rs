@@ -90,8 +90,9 @@ impl Driver {
                 count = self.said.recv_many(&mut said, INPUTS_PER_STEP), if listening => {
                     listening = count > 0;
                 }
-                // Its other end lives as long as the process.
-                _ = self.needs.changed() => {}
+                // Its other end lives as long as the process. What is waited for here is taken in
+                // below, where it is also looked for when something else has come first.
+                _ = self.needs.changed() => self.needs.mark_changed(),
                 () = sleep_until(wake) => {}
             }
             while requests.len() < INPUTS_PER_STEP
