@@ -191,6 +191,25 @@ impl Workload {
         })
     }
 
+    /// The same without the first `skip`: those are counted, block by block, and not walked.
+    pub fn tasks_after(&self, mut skip: usize) -> impl Iterator<Item = (u32, &Task)> {
+        let blocks = &self.instances.blocks;
+        let mut begin = 0;
+        for block in blocks {
+            let tasks: usize = block.iter().flatten().map(|one| one.tasks.len()).sum();
+            if tasks > skip {
+                break;
+            }
+            skip -= tasks;
+            begin += 1;
+        }
+        let rest = blocks[begin..]
+            .iter()
+            .flat_map(|block| block.iter().flatten());
+        let tasks = rest.flat_map(|one| one.tasks.iter().map(|task| (one.number, task)));
+        tasks.skip(skip)
+    }
+
     /// Whether a second task of an instance can never start beside the first, so that the first
     /// must be stopped before its replacement is launched.
     pub fn stops_first(&self) -> bool {

@@ -98,12 +98,17 @@ async fn off_thread(
     make: impl FnOnce(AppState) -> Result<Vec<u8>, ApiError> + Send + 'static,
 ) -> Result<HttpResponse, ApiError> {
     let state = state.get_ref().clone();
-    let json = web::block(move || make(state))
+    let made = web::block(move || make(state))
         .await
         .map_err(|_| ApiError::stopping())??;
-    Ok(HttpResponse::Ok()
+    Ok(json(made))
+}
+
+/// Answers with JSON that is made already.
+fn json(made: Vec<u8>) -> HttpResponse {
+    HttpResponse::Ok()
         .insert_header((header::CONTENT_TYPE, "application/json"))
-        .body(json))
+        .body(made)
 }
 
 fn to_json(value: &impl Serialize) -> Result<Vec<u8>, ApiError> {

@@ -236,3 +236,19 @@ fn kill_all_stops_every_task_and_starts_it_again_at_once() {
     bench.suppressed();
     bench.nothing_else();
 }
+
+#[test]
+fn the_rest_of_the_tasks_is_the_list_without_its_beginning() {
+    let mut bench = Bench::new(vec![service("web", 150)]);
+    let agents: Vec<_> = (0..10)
+        .map(|number| agent(&format!("a{number}"), &[]))
+        .collect();
+    bench.offer(&agents.iter().collect::<Vec<_>>(), 20.0);
+    assert_eq!(bench.launched().len(), 150);
+    let web = bench.workload("web");
+    for skip in [0, 1, 63, 64, 65, 127, 128, 149, 150, 1_000] {
+        let rest: Vec<_> = web.tasks_after(skip).map(|(number, _)| number).collect();
+        let all: Vec<_> = web.tasks().map(|(number, _)| number).collect();
+        assert_eq!(rest, all[skip.min(150)..], "{skip}");
+    }
+}
