@@ -242,6 +242,7 @@ async fn hook_once(host: &Host, module: &Module, hook: Hook) -> Result<String, S
             let launch = json!({"type": "web", "instance": "web-4", "number": 4, "revision": 1, "env": ["MODE"]});
             let failures = module.status().failures;
             let admission = host.before_launch(&launch).await;
+            after_all(module).await;
             let status = module.status();
             if status.failures > failures || status.state != State::Running {
                 return Err(status
@@ -284,6 +285,12 @@ async fn hook_once(host: &Host, module: &Module, hook: Hook) -> Result<String, S
     }
 }
 
+/// Waits until all that was asked and told is dealt with, and counted: whatever is asked now is
+/// answered after it.
+async fn after_all(module: &Module) {
+    let _ = module.ask(Question::Annotate { tasks: Vec::new() }).await;
+}
+
 /// An event is not answered: its end is seen from the count of calls.
 async fn told_once(module: &Module, event: &Value) -> Result<String, String> {
     let before = module.status();
@@ -292,8 +299,7 @@ async fn told_once(module: &Module, event: &Value) -> Result<String, String> {
     while module.status().calls == before.calls && tokio::time::Instant::now() < deadline {
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
-    // Whatever is asked now is answered after the event has been dealt with.
-    let _ = module.ask(Question::Annotate { tasks: Vec::new() }).await;
+    after_all(module).await;
     let after = module.status();
     if let State::Stopped { error } = after.state {
         return Err(error);
