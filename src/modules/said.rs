@@ -68,7 +68,11 @@ impl Modules {
     /// Asks again and again. Ends never.
     pub(super) async fn annotate(&self, handle: &Handle, host: &Host) {
         loop {
-            let said = self.round(handle, host).await;
+            // Every task is written down for a round, which costs too much to be done for nobody.
+            let said = match host.annotates() {
+                true => self.round(handle, host).await,
+                false => HashMap::new(),
+            };
             self.0.said.store(Arc::new(Said(said)));
             tokio::time::sleep(EVERY).await;
         }

@@ -146,17 +146,16 @@ impl Host {
         true
     }
 
+    /// Whether any module has something to say of tasks in lists.
+    pub fn annotates(&self) -> bool {
+        self.modules.iter().any(annotates)
+    }
+
     /// What each module has to say of these tasks in lists, by its name.
     pub async fn annotate(&self, tasks: &[Value]) -> Vec<(String, Vec<Annotation>)> {
         let mut said = Vec::new();
         for module in &self.modules {
-            let Some(registration) = module.registration() else {
-                continue;
-            };
-            let indicates = [Hook::Healthy, Hook::Leader]
-                .iter()
-                .any(|hook| registration.hooks.contains(hook));
-            if registration.columns.is_empty() && !indicates {
+            if !annotates(module) {
                 continue;
             }
             let tasks = tasks.to_vec();
@@ -212,6 +211,15 @@ impl Host {
     fn asked(&self, hook: Hook) -> impl Iterator<Item = &Module> {
         self.modules.iter().filter(move |module| module.has(hook))
     }
+}
+
+fn annotates(module: &Module) -> bool {
+    module.registration().is_some_and(|registration| {
+        let indicates = [Hook::Healthy, Hook::Leader]
+            .iter()
+            .any(|hook| registration.hooks.contains(hook));
+        indicates || !registration.columns.is_empty()
+    })
 }
 
 async fn ask(module: &Module, hook: Hook, argument: &Value) -> Result<Answer, NoAnswer> {
