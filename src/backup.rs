@@ -121,7 +121,11 @@ impl Backup {
         for (path, value) in written.records {
             match codec::decode(&path, value.to_string().as_bytes()) {
                 Ok(record) => records.push(record),
-                Err(reason) => rejected.push(Rejected { key: path, reason }),
+                Err(reason) => rejected.push(Rejected {
+                    of: codec::key(&path),
+                    key: path,
+                    reason,
+                }),
             }
         }
         if !rejected.is_empty() {
@@ -231,7 +235,8 @@ mod tests {
         let settings = Settings::new("f");
         let ids = IdGenerator::new([1; 4]);
         let now = Timestamp::from_millis(1);
-        let (_, effects) = Scheduler::start(now, settings, ids, services, Vec::new());
+        let (_, effects) =
+            Scheduler::start(now, settings, ids, services, gantry_core::Found::default());
         let mut records = vec![Record::Framework(FrameworkRecord {
             id: gantry_core::FrameworkId::new("id-1"),
             registered_at: now,

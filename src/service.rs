@@ -244,7 +244,11 @@ async fn drain(
 
 /// What readers see before anything was read.
 fn empty(config: &Config) -> gantry_core::View {
-    stored_view(runtime::wall(), &config.scheduler, Vec::new())
+    stored_view(
+        runtime::wall(),
+        &config.scheduler,
+        gantry_core::Found::default(),
+    )
 }
 
 fn candidate<H: Home>(

@@ -86,5 +86,9 @@ async fn stored(config: Config) -> anyhow::Result<Report> {
             loaded.records
         }
     };
-    Ok(Report::of(&config.scheduler, config.services, records))
+    Ok(Report::of(
+        &config.scheduler,
+        config.services,
+        records.into(),
+    ))
 }

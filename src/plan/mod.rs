@@ -13,8 +13,8 @@ mod wire;
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use gantry_core::{
-    BackOff, Change, Declared, DeclaredSettings, Record, RevisionRecord, ServiceSpec, Settings,
-    Timestamp, UpdatePolicy, WorkloadPlan, WorkloadRecord,
+    BackOff, Change, Declared, DeclaredSettings, Found, Record, RevisionRecord, ServiceSpec,
+    Settings, Timestamp, UpdatePolicy, WorkloadPlan, WorkloadRecord,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -112,12 +112,12 @@ impl Numbers {
 impl Report {
     /// Works out what a start with these services would change about these records. Takes a
     /// second for some 100,000 tasks.
-    pub fn of(settings: &Settings, services: Vec<ServiceSpec>, records: Vec<Record>) -> Self {
+    pub fn of(settings: &Settings, services: Vec<ServiceSpec>, found: Found) -> Self {
         let declared: BTreeMap<String, ServiceSpec> = services
             .iter()
             .map(|service| (service.name.as_str().to_owned(), service.clone()))
             .collect();
-        let plan = gantry_core::plan(now(), settings, services, records);
+        let plan = gantry_core::plan(now(), settings, services, found);
         Self {
             framework: settings.framework.to_string(),
             changes: !plan.is_empty(),
@@ -225,21 +225,21 @@ fn declared(service: &ServiceSpec) -> Declared {
 
 /// Tells in the log what the start that follows will change. Returns at once: when there is
 /// something to tell it is worked out beside the start. Must be called within a tokio runtime.
-pub fn log(settings: &Settings, services: &[ServiceSpec], records: &[Record]) {
-    if as_stored(services, records) {
+pub fn log(settings: &Settings, services: &[ServiceSpec], found: &Found) {
+    if found.unreadable.is_empty() && as_stored(services, &found.records) {
         tracing::info!("plan: everything is declared as it is stored");
         return;
     }
-    if records.len() > LOGGED_RECORDS_MAX {
+    if found.records.len() > LOGGED_RECORDS_MAX {
         tracing::info!(
-            records = records.len(),
+            records = found.records.len(),
             "plan: the declaration has changed; `gantry plan` tells how"
         );
         return;
     }
-    let (settings, services, records) = (settings.clone(), services.to_vec(), records.to_vec());
+    let (settings, services, found) = (settings.clone(), services.to_vec(), found.clone());
     tokio::task::spawn_blocking(move || {
-        let report = Report::of(&settings, services, records);
+        let report = Report::of(&settings, services, found);
         for line in report.to_string().lines() {
             tracing::info!("plan: {line}");
         }

@@ -42,7 +42,8 @@ fn declared(changes: &[(&str, &str)]) -> Vec<ServiceSpec> {
 fn stored(services: Vec<ServiceSpec>) -> Vec<Record> {
     let settings = Settings::new("f");
     let ids = IdGenerator::new([1; 4]);
-    let (_, effects) = Scheduler::start(NOW, settings, ids, services, Vec::new());
+    let (_, effects) =
+        Scheduler::start(NOW, settings, ids, services, gantry_core::Found::default());
     let records = effects.writes.into_iter().map(|write| match write {
         Write::Put(Record::Revision(mut revision)) => {
             let json = serde_json::to_string(&*revision.template).unwrap();
@@ -56,7 +57,7 @@ fn stored(services: Vec<ServiceSpec>) -> Vec<Record> {
 }
 
 fn report(services: Vec<ServiceSpec>, records: Vec<Record>) -> Report {
-    Report::of(&Settings::new("f"), services, records)
+    Report::of(&Settings::new("f"), services, records.into())
 }
 
 #[test]

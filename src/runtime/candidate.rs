@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use gantry_core::{Key, Record, ServiceSpec, Settings, Write, stored_view};
+use gantry_core::{Found, Key, Record, ServiceSpec, Settings, Write, stored_view};
 use gantry_mesos::{scheduler::SchedulerConfig, v1::FrameworkInfo};
 use gantry_store::{Loaded, Store, StoreError};
 use tokio::time::{Instant, sleep};
@@ -105,8 +105,8 @@ impl<H: Home> Candidate<H> {
             reason = lease.lost() => Err(RuntimeError::LeaseLost(reason)),
             loaded = load(&*store, self.forget_framework_id) => loaded.map_err(Into::into),
         };
-        let records = match loaded {
-            Ok(records) => records,
+        let found = match loaded {
+            Ok(found) => found,
             Err(error) => {
                 place.stand_by(clock::wall(), error.to_string());
                 store.resign().await;
@@ -116,12 +116,12 @@ impl<H: Home> Candidate<H> {
         self.forget_framework_id = false;
         tracing::info!(epoch = lease.epoch(), "this Gantry leads");
         let work = self.work.clone();
-        crate::plan::log(&work.settings, &work.services, &records);
+        crate::plan::log(&work.settings, &work.services, &found);
         let parts = Parts {
             settings: work.settings,
             services: work.services,
             store: Arc::clone(&store),
-            records,
+            found,
             client: work.client,
             info: work.info,
         };
@@ -238,7 +238,7 @@ impl<H: Home> Candidate<H> {
     }
 }
 
-async fn load(store: &dyn Store, forget_framework_id: bool) -> Result<Vec<Record>, StoreError> {
+async fn load(store: &dyn Store, forget_framework_id: bool) -> Result<Found, StoreError> {
     let loaded = store.load().await?;
     for rejected in &loaded.rejected {
         tracing::error!(
@@ -248,13 +248,15 @@ async fn load(store: &dyn Store, forget_framework_id: bool) -> Result<Vec<Record
         );
     }
     tracing::info!(records = loaded.records.len(), "the store is read");
-    let mut records = loaded.records;
+    let mut found = Found::from(loaded);
     if forget_framework_id {
         store.commit(vec![Write::Delete(Key::Framework)]).await?;
-        records.retain(|record| !matches!(record, Record::Framework(_)));
+        found
+            .records
+            .retain(|record| !matches!(record, Record::Framework(_)));
         tracing::warn!("the framework id is forgotten: Mesos will give a new one");
     }
-    Ok(records)
+    Ok(found)
 }
 
 /// Shows readers what is stored, again and again.
@@ -274,7 +276,7 @@ async fn copy(home: &impl Home, handle: &Handle, settings: &Settings) -> Infalli
         match home.read().await {
             Ok(loaded) => {
                 let settings = settings.clone();
-                let make = move || stored_view(at, &settings, loaded.records);
+                let make = move || stored_view(at, &settings, loaded.into());
                 // Of a million records it takes a while.
                 if let Ok(view) = tokio::task::spawn_blocking(make).await {
                     shared.show_copy(view, at);

@@ -33,7 +33,7 @@ mod tests;
 
 use std::sync::Arc;
 
-use gantry_core::{IdGenerator, Record, Scheduler, ServiceSpec, Settings};
+use gantry_core::{Found, IdGenerator, Record, Scheduler, ServiceSpec, Settings};
 use gantry_mesos::{
     scheduler::{Permission, SchedulerConfig},
     v1::FrameworkInfo,
@@ -70,7 +70,7 @@ pub struct Parts {
     /// Where records are kept; already loaded.
     pub store: Arc<dyn Store>,
     /// All that the store held.
-    pub records: Vec<Record>,
+    pub found: Found,
     /// Where the master is.
     pub client: SchedulerConfig,
     /// How the framework presents itself. Its id is taken from the records.
@@ -105,7 +105,7 @@ impl Runtime {
     /// Starts a scheduler behind `handle`, which must have none. Must be called within a tokio
     /// runtime.
     pub fn start(parts: Parts, handle: &Handle) -> Self {
-        let stored_id = parts.records.iter().find_map(|record| match record {
+        let stored_id = parts.found.records.iter().find_map(|record| match record {
             Record::Framework(framework) => Some(framework.id.as_str().into()),
             _ => None,
         });
@@ -117,7 +117,7 @@ impl Runtime {
             parts.settings,
             parts.services,
             parts.store,
-            parts.records,
+            parts.found,
             handle.shared(),
         );
         let permission = loops.lease.clone();
@@ -235,15 +235,15 @@ impl Loops {
         settings: Settings,
         services: Vec<ServiceSpec>,
         store: Arc<dyn Store>,
-        records: Vec<Record>,
+        found: Found,
         shared: &Arc<Shared>,
     ) -> Self {
         let needs = shared.modules.needs();
         let settings = needs.applied_to(settings);
-        let newest = records.iter().map(Record::newest_moment).max();
+        let newest = found.records.iter().map(Record::newest_moment).max();
         let clock = Clock::start(newest.unwrap_or_default());
         let ids = IdGenerator::new(seed());
-        let (scheduler, first) = Scheduler::start(clock.now(), settings, ids, services, records);
+        let (scheduler, first) = Scheduler::start(clock.now(), settings, ids, services, found);
         let lease = store.lease();
         let (requests, said) = shared.open(scheduler.view(), &store);
         let (heard, heard_by_driver) = mpsc::channel(master::HEARD_MAX);

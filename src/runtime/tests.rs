@@ -51,11 +51,11 @@ async fn start(store: &Memory, instances: u32) -> (Handle, Loops) {
 }
 
 async fn start_with(store: Arc<dyn Store>, instances: u32) -> (Handle, Loops) {
-    let records = store.load().await.unwrap().records;
+    let found = store.load().await.unwrap().into();
     let handle = handle("me", |_| None);
     let settings = Settings::new("fw");
     let services = vec![web(instances)];
-    let loops = Loops::start(settings, services, store, records, handle.shared());
+    let loops = Loops::start(settings, services, store, found, handle.shared());
     (handle, loops)
 }
 
@@ -73,7 +73,7 @@ fn handle(name: &str, leader: fn(&Member) -> Option<Member>) -> Handle {
         },
         leader: leader(&me),
     };
-    let view = stored_view(wall(), &Settings::new("fw"), Vec::new());
+    let view = stored_view(wall(), &Settings::new("fw"), gantry_core::Found::default());
     Handle::new(me, view, move || status.clone())
 }
 

@@ -46,7 +46,7 @@ fn measure(name: &str, agents: usize, tasks: u32, constraints: Vec<Constraint>) 
         settings,
         IdGenerator::new([1, 2, 3, 4]),
         vec![service(tasks, constraints)],
-        Vec::new(),
+        Found::default(),
     );
     drop(effects);
     let subscribed = MesosEvent::Subscribed {

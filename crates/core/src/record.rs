@@ -124,6 +124,36 @@ impl Record {
     }
 }
 
+/// An entry of the store that could not be read. It is left where it is, and what it may have said
+/// is taken to be whatever does the least harm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Where it is, as the store names it.
+    pub place: Arc<str>,
+    /// Whose record it should hold; `None` when that cannot be told.
+    pub key: Option<Key>,
+    /// Why it could not be read, as a clause.
+    pub reason: Arc<str>,
+}
+
+/// All that a store held.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Found {
+    /// What could be read, each key once.
+    pub records: Vec<Record>,
+    /// What could not.
+    pub unreadable: Vec<Unreadable>,
+}
+
+impl From<Vec<Record>> for Found {
+    fn from(records: Vec<Record>) -> Self {
+        Self {
+            records,
+            unreadable: Vec::new(),
+        }
+    }
+}
+
 /// One change of the store. Puts replace whole records, so that writing a batch twice is harmless.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {

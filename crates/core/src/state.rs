@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use crate::{
     AccessRecord, AuditEntry, BackOff, Brake, Deployment, EndedTask, FrameworkId, Operator,
-    StatusUpdate, Task, TaskId, Template, Timestamp, UpdatePolicy, Veto, WorkloadName,
+    StatusUpdate, Task, TaskId, Template, Timestamp, Unreadable, UpdatePolicy, Veto, WorkloadName,
 };
 
 /// Instances per block of an [`Instances`] table.
@@ -38,6 +38,8 @@ pub struct View {
     pub module_values: Arc<ModuleValues>,
     /// Which sessions have ended before their time.
     pub access: Arc<AccessRecord>,
+    /// What of the store could not be read, and has not been put right since.
+    pub unreadable: Arc<Vec<Unreadable>>,
     /// Sums since the start.
     pub counters: Counters,
 }

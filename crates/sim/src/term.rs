@@ -80,7 +80,7 @@ impl World {
             settings,
             self.dice.ids(),
             services,
-            records,
+            records.into(),
         );
         let number = self.memory.begin_term();
         if self.gantrys[gantry].declaration != self.plan.led {

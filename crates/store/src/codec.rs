@@ -292,6 +292,11 @@ impl Loading {
 
     /// Reports an entry that cannot be taken in.
     pub fn reject(&mut self, path_text: &str, reason: String) {
+        self.reject_record(key(path_text), path_text, reason);
+    }
+
+    /// The same where another than the path says whose record it should hold.
+    pub fn reject_record(&mut self, of: Option<Key>, path_text: &str, reason: String) {
         tracing::error!(key = path_text, reason, "a stored record is refused");
         if path_text == path(&Key::Framework) {
             // Without its id we would become a new framework, and leave all tasks behind.
@@ -299,6 +304,7 @@ impl Loading {
         }
         self.loaded.rejected.push(Rejected {
             key: path_text.to_owned(),
+            of,
             reason,
         });
     }

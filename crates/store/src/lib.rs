@@ -29,7 +29,7 @@ pub use zookeeper::{
 };
 
 use async_trait::async_trait;
-use gantry_core::{Record, Write};
+use gantry_core::{Found, Key, Record, Unreadable, Write};
 
 /// The right to read and write the records for one term.
 ///
@@ -83,11 +83,27 @@ pub struct Loaded {
     pub rejected: Vec<Rejected>,
 }
 
+impl From<Loaded> for Found {
+    fn from(loaded: Loaded) -> Self {
+        let unreadable = loaded.rejected.into_iter().map(|rejected| Unreadable {
+            place: rejected.key.into(),
+            key: rejected.of,
+            reason: rejected.reason.into(),
+        });
+        Self {
+            records: loaded.records,
+            unreadable: unreadable.collect(),
+        }
+    }
+}
+
 /// An entry that could not be understood. It stays in the store, untouched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// Its path.
     pub key: String,
+    /// Whose record it should hold; `None` when that cannot be told.
+    pub of: Option<Key>,
     /// Why, as a clause.
     pub reason: String,
 }

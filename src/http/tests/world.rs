@@ -97,8 +97,13 @@ impl World {
                 )
             })
             .collect();
-        let (scheduler, _) =
-            Scheduler::start(start, Settings::new("my-fw"), ids, services, Vec::new());
+        let (scheduler, _) = Scheduler::start(
+            start,
+            Settings::new("my-fw"),
+            ids,
+            services,
+            gantry_core::Found::default(),
+        );
         let me = member("me", None);
         let home = Arc::new(Mutex::new(HomeStatus {
             kind: HomeKind::Embedded,

@@ -493,7 +493,13 @@ mod tests {
         };
         let now = Timestamp::from_millis(1_000);
         let ids = IdGenerator::new([1; 4]);
-        let (mut scheduler, _) = Scheduler::start(now, settings, ids, config.services, Vec::new());
+        let (mut scheduler, _) = Scheduler::start(
+            now,
+            settings,
+            ids,
+            config.services,
+            gantry_core::Found::default(),
+        );
         let framework_id = gantry_core::FrameworkId::new("id");
         let subscribed = Input::Mesos(MesosEvent::Subscribed { framework_id });
         let effects = scheduler.step(now, vec![subscribed]);

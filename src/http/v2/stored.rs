@@ -93,7 +93,7 @@ pub(crate) async fn plan(
         let _turn = turn;
         let records = crate::plan::sealed_records(&framework, loaded.records);
         let settings = Settings::new(framework);
-        to_json(&Report::of(&settings, services, records))
+        to_json(&Report::of(&settings, services, records.into()))
     })
     .await
 }

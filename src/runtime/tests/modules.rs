@@ -27,7 +27,13 @@ async fn modules_are_asked_and_may_go_at_any_time() {
     let loops = |shown: &Handle| {
         let (settings, services) = (Settings::new("fw"), vec![web(3)]);
         let store: Arc<dyn Store> = Arc::new(store.clone());
-        Loops::start(settings, services, store, Vec::new(), shown.shared())
+        Loops::start(
+            settings,
+            services,
+            store,
+            gantry_core::Found::default(),
+            shown.shared(),
+        )
     };
     let mut first = loops(&shown);
     first.subscribe().await;

@@ -11,9 +11,9 @@ use super::{
     services::Service, stopping::run_of,
 };
 use crate::{
-    AgentAddress, AgentId, Counters, Counts, DeploymentKind, Effects, Goal, IdGenerator, Instance,
-    InstanceRecord, Instances, Key, Notice, Record, RevisionRecord, ServiceSpec, Settings,
-    StatusUpdate, StopReason, Task, TaskRecord, TaskState, Template, Timestamp, Workload,
+    AgentAddress, AgentId, Counters, Counts, DeploymentKind, Effects, Found, Goal, IdGenerator,
+    Instance, InstanceRecord, Instances, Key, Notice, Record, RevisionRecord, ServiceSpec,
+    Settings, StatusUpdate, StopReason, Task, TaskRecord, TaskState, Template, Timestamp, Workload,
     WorkloadName, WorkloadRecord, Write,
 };
 
@@ -40,10 +40,10 @@ impl Scheduler {
         settings: Settings,
         ids: IdGenerator,
         services: Vec<ServiceSpec>,
-        records: Vec<Record>,
+        found: Found,
     ) -> (Self, Effects) {
         let mut scheduler = Self::empty(now, settings, ids);
-        let mut stored = scheduler.sort(records);
+        let mut stored = scheduler.sort(found);
         for spec in services {
             scheduler.declare(spec, &mut stored);
         }
@@ -58,9 +58,9 @@ impl Scheduler {
     }
 
     /// What is stored, as it is: nothing is decided, nothing is to be written.
-    pub(super) fn restore_only(now: Timestamp, settings: Settings, records: Vec<Record>) -> Self {
+    pub(super) fn restore_only(now: Timestamp, settings: Settings, found: Found) -> Self {
         let mut scheduler = Self::empty(now, settings, IdGenerator::new([0; 4]));
-        let mut stored = scheduler.sort(records);
+        let mut stored = scheduler.sort(found);
         for record in std::mem::take(&mut stored.workloads).into_values() {
             let name = record.name.clone();
             let revisions = stored.revisions.remove(&name).unwrap_or_default();
@@ -96,17 +96,19 @@ impl Scheduler {
             brake: None,
             module_values: Arc::default(),
             access: Arc::default(),
+            unreadable: Arc::default(),
             trouble: Trouble::default(),
             counters: Counters::default(),
             out: Effects::default(),
         }
     }
 
-    fn sort(&mut self, records: Vec<Record>) -> Stored {
+    fn sort(&mut self, found: Found) -> Stored {
+        self.unreadable = Arc::new(found.unreadable);
         let mut stored = Stored::default();
         let mut agents: BTreeMap<AgentId, Arc<AgentAddress>> = BTreeMap::new();
         let mut audit = Vec::new();
-        for record in records {
+        for record in found.records {
             match record {
                 Record::Framework(record) => self.framework = Some(record),
                 Record::Workload(record) => {

@@ -28,7 +28,7 @@ use std::{
 use crate::{
     AccessRecord, AgentId, AuditEntry, Brake, Call, Counters, Deployment, DeploymentId, Effects,
     FrameworkRecord, FrameworkView, IdGenerator, Input, ModuleValues, Notice, Settings,
-    StatusUpdate, TaskId, Timestamp, View,
+    StatusUpdate, TaskId, Timestamp, Unreadable, View,
 };
 
 mod admission;
@@ -91,6 +91,7 @@ pub struct Scheduler {
     brake: Option<Brake>,
     module_values: Arc<ModuleValues>,
     access: Arc<AccessRecord>,
+    unreadable: Arc<Vec<Unreadable>>,
     trouble: Trouble,
     counters: Counters,
     out: Effects,
@@ -160,6 +161,7 @@ impl Scheduler {
             brake: self.brake.clone(),
             module_values: self.module_values.clone(),
             access: self.access.clone(),
+            unreadable: self.unreadable.clone(),
             counters: self.counters,
         }
     }

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::Scheduler;
 use crate::{
-    DeploymentKind, IdGenerator, Record, ServiceSpec, Settings, Template, Timestamp, View,
-    Workload, WorkloadName,
+    DeploymentKind, Found, IdGenerator, ServiceSpec, Settings, Template, Timestamp, View, Workload,
+    WorkloadName,
 };
 
 /// What a start under a declaration would change.
@@ -101,15 +101,10 @@ pub struct DeclaredSettings {
 }
 
 /// What `Scheduler::start` would change: the same code decides.
-pub fn plan(
-    now: Timestamp,
-    settings: &Settings,
-    services: Vec<ServiceSpec>,
-    records: Vec<Record>,
-) -> Plan {
-    let before = stored_view(now, settings, records.clone());
+pub fn plan(now: Timestamp, settings: &Settings, services: Vec<ServiceSpec>, found: Found) -> Plan {
+    let before = stored_view(now, settings, found.clone());
     let ids = IdGenerator::new([0; 4]);
-    let (scheduler, _) = Scheduler::start(now, settings.clone(), ids, services, records);
+    let (scheduler, _) = Scheduler::start(now, settings.clone(), ids, services, found);
     let after = scheduler.view();
     let mut workloads: Vec<_> = after
         .workloads
@@ -137,8 +132,8 @@ pub fn plan(
 
 /// What readers see of stored records where nobody acts on them: nothing is decided. Which tasks
 /// Mesos has confirmed is not stored, so that none counts as unconfirmed.
-pub fn stored_view(now: Timestamp, settings: &Settings, records: Vec<Record>) -> View {
-    let mut view = Scheduler::restore_only(now, settings.clone(), records).view();
+pub fn stored_view(now: Timestamp, settings: &Settings, found: Found) -> View {
+    let mut view = Scheduler::restore_only(now, settings.clone(), found).view();
     view.framework.unconfirmed = 0;
     for workload in &mut view.workloads {
         Arc::make_mut(workload).counts.unconfirmed = 0;

@@ -16,6 +16,8 @@ pub(crate) struct Bench {
     pub(crate) store: BTreeMap<Key, Record>,
     pub(crate) settings: Settings,
     pub(crate) services: Vec<ServiceSpec>,
+    /// What the next scheduler cannot read.
+    pub(crate) unreadable: Vec<Unreadable>,
     calls: VecDeque<Call>,
     replies: VecDeque<Result<Answer, Refusal>>,
     tokens: u64,
@@ -121,13 +123,14 @@ impl Bench {
             settings.clone(),
             IdGenerator::new([1, 2, 3, 4]),
             services.clone(),
-            Vec::new(),
+            Found::default(),
         );
         let mut bench = Self {
             scheduler,
             now,
             store: BTreeMap::new(),
             services,
+            unreadable: Vec::new(),
             calls: VecDeque::new(),
             replies: VecDeque::new(),
             tokens: 0,
@@ -153,14 +156,18 @@ impl Bench {
 
     /// Crashes the scheduler and starts another from the store.
     pub(crate) fn restart(&mut self) {
-        let records = self.store.values().cloned().collect();
+        let records: Vec<_> = self.store.values().cloned().collect();
+        let unreadable = self.unreadable.clone();
         let seed = [self.now.as_millis(), 5, 6, 7];
         let (scheduler, effects) = Scheduler::start(
             self.now,
             self.settings.clone(),
             IdGenerator::new(seed),
             self.services.clone(),
-            records,
+            Found {
+                records,
+                unreadable,
+            },
         );
         self.scheduler = scheduler;
         self.calls.clear();

@@ -33,8 +33,8 @@ fn a_module_finds_its_values_again_and_nobody_elses() {
     assert_eq!(value(&bench, "leader", "b").as_deref(), Some(""));
     assert_eq!(value(&bench, "notify", "a").as_deref(), Some("x"));
     // Stand-bys see them too.
-    let records: Vec<_> = bench.store.values().cloned().collect();
-    let seen = stored_view(bench.now, &bench.settings, records);
+    let records: Vec<_> = bench.store.values().cloned().collect::<Vec<_>>();
+    let seen = stored_view(bench.now, &bench.settings, records.into());
     assert_eq!(seen.module_values, bench.scheduler.view().module_values);
 
     // What does not change is not written again.

@@ -10,8 +10,8 @@ use crate::bench::*;
 fn nobody_who_only_looks_calls_a_task_unconfirmed() {
     let mut bench = Bench::new(vec![service("web", 3)]);
     bench.run_all();
-    let records = bench.store.values().cloned().collect();
-    let view = stored_view(bench.now, &bench.settings, records);
+    let records = bench.store.values().cloned().collect::<Vec<_>>();
+    let view = stored_view(bench.now, &bench.settings, records.into());
     assert_eq!(view.workloads[0].counts.tasks(), 3);
     assert_eq!(view.workloads[0].counts.unconfirmed, 0);
     assert_eq!(view.framework.unconfirmed, 0);

@@ -463,7 +463,7 @@ fn a_plan_says_what_a_start_does() {
         bench.now,
         &bench.settings,
         services.clone(),
-        records.clone(),
+        records.clone().into(),
     );
     let [web, new] = plan.workloads.as_slice() else {
         panic!("{plan:?}");
@@ -486,10 +486,10 @@ fn a_plan_says_what_a_start_does() {
         bench.now,
         &bench.settings,
         bench.services.clone(),
-        records.clone(),
+        records.clone().into(),
     );
     assert!(nothing.is_empty(), "{nothing:?}");
-    let all_gone = gantry_core::plan(bench.now, &bench.settings, Vec::new(), records);
+    let all_gone = gantry_core::plan(bench.now, &bench.settings, Vec::new(), records.into());
     assert_eq!(all_gone.workloads[0].change, Change::Removed);
     assert_eq!(all_gone.workloads[0].stopped, [1, 2, 3]);
 }
