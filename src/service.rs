@@ -11,7 +11,7 @@ use std::{
 };
 
 use actix_web::dev::ServerHandle;
-use gantry_core::stored_view;
+use gantry_core::{FrameworkId, stored_view};
 use gantry_store::{Embedded, Memory, Store, StoreError};
 use thiserror::Error;
 use tokio::{
@@ -42,10 +42,10 @@ const HTTP_DRAIN: Duration = Duration::from_secs(1);
 const FAREWELL: Duration = Duration::from_millis(500);
 
 /// What is decided at the start, apart from the configuration.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct StartOptions {
-    /// Begin with a new framework id: after the master has removed the old one, with its tasks.
-    pub forget_framework_id: bool,
+    /// Begin with a new framework id if this one is stored: the master has removed it, with its tasks.
+    pub forget_framework_id: Option<FrameworkId>,
 }
 
 /// A running Gantry.

@@ -111,7 +111,7 @@ async fn on(
     let secrets = logging::secrets_of(&config);
     let _log = logging::start(&config.logging, LogLevel::Error, secrets)?;
     let start = StartOptions {
-        forget_framework_id: false,
+        forget_framework_id: None,
     };
     let service = Service::start(&config, start).await?;
     println!("dashboard  http://{}", service.address());

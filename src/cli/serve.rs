@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use gantry_core::FrameworkId;
 
 use super::fail;
 use crate::{
@@ -12,11 +13,12 @@ use crate::{
 };
 
 /// Options of `gantry serve`.
-#[derive(Args, Clone, Copy, Debug, Default)]
+#[derive(Args, Clone, Debug, Default)]
 pub struct ServeOptions {
-    /// Register as a new framework, after the Mesos master has removed the old one with its tasks
-    #[arg(long)]
-    pub forget_framework_id: bool,
+    /// Register as a new framework in place of this one, which the Mesos master has removed with its
+    /// tasks; no other id is ever forgotten, so that the option may stay where it is
+    #[arg(long, value_name = "ID", require_equals = true)]
+    pub forget_framework_id: Option<String>,
 }
 
 /// Runs until a signal or a fault. Exit code 0 after a signal or a restart by an operator, 1 when
@@ -66,7 +68,7 @@ pub fn run(options: ServeOptions) -> ExitCode {
 async fn serve(config: &Config, options: ServeOptions) -> anyhow::Result<()> {
     let mut signals = Signals::catch()?;
     let options = StartOptions {
-        forget_framework_id: options.forget_framework_id,
+        forget_framework_id: options.forget_framework_id.map(FrameworkId::new),
     };
     let service = Service::start(config, options).await?;
     service.run(&mut signals).await?;

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
-use gantry_core::{Found, Key, Record, ServiceSpec, Settings, Write, stored_view};
+use gantry_core::{Found, FrameworkId, Key, Record, ServiceSpec, Settings, Write, stored_view};
 use gantry_mesos::{scheduler::SchedulerConfig, v1::FrameworkInfo};
 use gantry_store::{Loaded, Store, StoreError};
 use tokio::time::{Instant, sleep};
@@ -68,7 +68,7 @@ pub struct Candidate<H> {
     home: H,
     handle: Handle,
     work: Work,
-    forget_framework_id: bool,
+    forget_framework_id: Option<FrameworkId>,
     pause: Duration,
 }
 
@@ -80,9 +80,14 @@ pub struct Term {
 }
 
 impl<H: Home> Candidate<H> {
-    /// A candidate behind `handle`. With `forget_framework_id` its first term begins with a new
+    /// A candidate behind `handle`. A term that finds `forget_framework_id` stored begins with a new
     /// framework id.
-    pub fn new(home: H, handle: Handle, work: Work, forget_framework_id: bool) -> Self {
+    pub fn new(
+        home: H,
+        handle: Handle,
+        work: Work,
+        forget_framework_id: Option<FrameworkId>,
+    ) -> Self {
         Self {
             home,
             handle,
@@ -103,7 +108,7 @@ impl<H: Home> Candidate<H> {
         let loaded = tokio::select! {
             biased;
             reason = lease.lost() => Err(RuntimeError::LeaseLost(reason)),
-            loaded = load(&*store, self.forget_framework_id) => loaded.map_err(Into::into),
+            loaded = load(&*store, self.forget_framework_id.as_ref()) => loaded.map_err(Into::into),
         };
         let found = match loaded {
             Ok(found) => found,
@@ -113,7 +118,6 @@ impl<H: Home> Candidate<H> {
                 return Err(error);
             }
         };
-        self.forget_framework_id = false;
         tracing::info!(epoch = lease.epoch(), "this Gantry leads");
         let work = self.work.clone();
         crate::plan::log(&work.settings, &work.services, &found);
@@ -238,7 +242,7 @@ impl<H: Home> Candidate<H> {
     }
 }
 
-async fn load(store: &dyn Store, forget_framework_id: bool) -> Result<Found, StoreError> {
+async fn load(store: &dyn Store, forget: Option<&FrameworkId>) -> Result<Found, StoreError> {
     let loaded = store.load().await?;
     for rejected in &loaded.rejected {
         tracing::error!(
@@ -249,12 +253,15 @@ async fn load(store: &dyn Store, forget_framework_id: bool) -> Result<Found, Sto
     }
     tracing::info!(records = loaded.records.len(), "the store is read");
     let mut found = Found::from(loaded);
-    if forget_framework_id {
+    // Any other id may be that of tasks that run: the option may have been left from the last time.
+    let to_forget =
+        |record: &Record| matches!(record, Record::Framework(record) if Some(&record.id) == forget);
+    if let Some(id) = forget
+        && found.records.iter().any(to_forget)
+    {
         store.commit(vec![Write::Delete(Key::Framework)]).await?;
-        found
-            .records
-            .retain(|record| !matches!(record, Record::Framework(_)));
-        tracing::warn!("the framework id is forgotten: Mesos will give a new one");
+        found.records.retain(|record| !to_forget(record));
+        tracing::warn!(%id, "the framework id is forgotten: Mesos will give a new one");
     }
     Ok(found)
 }

@@ -13,6 +13,8 @@ pub struct ConnectionStatus {
     pub since: Timestamp,
     /// `host:port` of the master last spoken to.
     pub master: Option<String>,
+    /// The framework's id that the master was told, or has given.
+    pub framework_id: Option<String>,
     /// When the master was last heard of: an event or a heartbeat.
     pub last_heard: Option<Timestamp>,
     /// Why the last connection ended or could not be made, as a clause. Kept while subscribed.
@@ -83,11 +85,11 @@ impl ConnectionStatus {
                 Some(error) => format!("not subscribed to the Mesos master: {error}"),
                 None => "not yet subscribed to the Mesos master".to_owned(),
             }),
-            ConnectionState::Removed => Some(
+            ConnectionState::Removed => Some(format!(
                 "the Mesos master has removed this framework and ended its tasks: restart Gantry \
-                 with `--forget-framework-id` to begin with a new id"
-                    .to_owned(),
-            ),
+                 with `--forget-framework-id={}` to begin with a new id",
+                self.framework_id.as_deref().unwrap_or("ID")
+            )),
             ConnectionState::FailedOver => Some(
                 "another scheduler has subscribed with this framework's id: stop one of the two, \
                  then restart the other"
@@ -121,6 +123,7 @@ impl Connection {
             state: ConnectionState::StandBy,
             since: now,
             master: None,
+            framework_id: None,
             last_heard: None,
             last_error: None,
             store: StoreState::Writable,
@@ -134,6 +137,7 @@ impl Connection {
             state,
             since: now,
             master: status.master.take(),
+            framework_id: None,
             last_heard: None,
             last_error: None,
             store: StoreState::Writable,
@@ -158,6 +162,10 @@ impl Connection {
 
     pub(crate) fn set_master(&self, master: String) {
         self.lock().master = Some(master);
+    }
+
+    pub(crate) fn set_framework_id(&self, id: String) {
+        self.lock().framework_id = Some(id);
     }
 
     pub(crate) fn heard(&self, now: Timestamp) {

@@ -108,6 +108,9 @@ impl Link {
         client: SchedulerConfig,
         info: FrameworkInfo,
     ) -> Result<(), gantry_mesos::http::SetupError> {
+        if let Some(id) = &info.id {
+            self.shared.connection.set_framework_id(id.value.clone());
+        }
         // The client remembers an id it was given; one that was stored is in `info`.
         let (_subscription, watched) = watch::channel(Subscription::new(info));
         let (sender, mut events) = connect(client, watched)?;
@@ -204,6 +207,7 @@ impl Ears {
                 let now = self.clock.now();
                 connection.set_master(subscribed.master.to_string());
                 connection.set_state(ConnectionState::Subscribed, now);
+                connection.set_framework_id(framework_id.clone());
                 connection.heard(now);
                 self.epoch.send_replace(Some(subscribed.epoch));
                 let framework_id = FrameworkId::new(framework_id);

@@ -154,21 +154,28 @@ async fn a_removed_framework_begins_anew_only_when_told_to() {
     assert_eq!(program.ended().await.code(), Some(0));
     let (program, api) = serve(directory.path(), &variables, &[]).await;
     removed(&api).await;
-    assert!(program.output().contains("--forget-framework-id"));
+    let forget = format!("--forget-framework-id={first}");
+    assert!(program.output().contains(&format!("`{forget}`")));
     assert!(local.live().await.is_empty());
     program.kill_9();
 
-    let forget = ["--forget-framework-id"];
-    let (_program, api) = serve(directory.path(), &variables, &forget).await;
-    until("other tasks in all instances", async || {
+    let (mut program, api) = serve(directory.path(), &variables, &[&forget]).await;
+    let after = until("other tasks in all instances", async || {
         let after = api.running().await;
         let others = after.iter().all(|(name, id)| before[name] != *id);
-        (after.len() == 2 && others).then_some(())
+        (after.len() == 2 && others).then_some(after)
     })
     .await;
     let overview = api.json("/api/v2/overview").await;
     let second = overview["framework"]["id"].as_str();
     assert!(second.is_some_and(|second| second != first));
+
+    // Whoever leaves the option in place loses nothing.
+    program.signal("TERM");
+    assert_eq!(program.ended().await.code(), Some(0));
+    let (_program, api) = serve(directory.path(), &variables, &[&forget]).await;
+    assert_eq!(runs(&api, &["web-1", "web-2"]).await, after);
+    assert_eq!(local.live().await.len(), 2);
 }
 
 async fn removed(api: &Api) {

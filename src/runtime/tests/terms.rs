@@ -138,7 +138,7 @@ impl Process {
             client: SchedulerConfig::new(master.parse().unwrap()),
             info: framework_info(&framework, None, &[]),
         };
-        let candidate = Candidate::new(house.clone(), handle.clone(), work, false);
+        let candidate = Candidate::new(house.clone(), handle.clone(), work, None);
         let stop = CancellationToken::new();
         Self {
             handle,
