@@ -1,7 +1,6 @@
 //! `gantry restore`: a backup back into the store, while no Gantry runs.
 
 use std::{
-    collections::BTreeSet,
     fs::File,
     io::Read as _,
     path::{Path, PathBuf},
@@ -10,7 +9,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use gantry_core::{Key, Record, Write};
+use gantry_core::Record;
 use gantry_store::{Loaded, Store};
 
 use super::{environment::EnvironmentOptions, home::Home};
@@ -69,13 +68,13 @@ async fn restore(options: &RestoreOptions) -> anyhow::Result<()> {
     // The next Gantry may begin at once.
     leading.resign().await;
     let replaced = outcome.with_context(|| format!("{home} does not hold the backup"))?;
-    println!(
+    super::tell(format_args!(
         "{home} holds the backup of {}: {}",
         backup.taken_at,
         backup.contents()
-    );
+    ));
     if let Some(replaced) = replaced {
-        println!("it replaces {replaced}");
+        super::tell(format_args!("it replaces {replaced}"));
     }
     Ok(())
 }
@@ -93,7 +92,7 @@ fn read(path: &Path) -> anyhow::Result<String> {
 
 /// What was replaced, if anything.
 async fn fill(store: &dyn Store, backup: &Backup, replace: bool) -> anyhow::Result<Option<String>> {
-    let before = store.load().await?;
+    let before = store.salvage().await?;
     let is_empty = before.records.is_empty() && before.rejected.is_empty();
     if !is_empty && !replace {
         bail!(
@@ -102,17 +101,8 @@ async fn fill(store: &dyn Store, backup: &Backup, replace: bool) -> anyhow::Resu
         );
     }
     let expected = backup.records_after(&before.records);
-    let kept: BTreeSet<Key> = expected.iter().map(Record::key).collect();
-    let obsolete = before.records.iter().map(Record::key);
-    let mut batch: Vec<Write> = obsolete
-        .filter(|key| !kept.contains(key))
-        .map(Write::Delete)
-        .collect();
-    batch.extend(expected.iter().cloned().map(Write::Put));
-    store
-        .commit(batch)
-        .await
-        .context("it may hold a part of it; repeat with --replace")?;
+    let replaced = store.replace(expected.clone()).await;
+    replaced.context("it may hold a part of it; repeat with --replace")?;
 
     let mut after = store.load().await?.records;
     let mut expected = expected;
@@ -132,7 +122,7 @@ fn told(loaded: &Loaded) -> String {
     let mut text = contents(&loaded.records);
     if !loaded.rejected.is_empty() {
         let count = loaded.rejected.len();
-        text.push_str(&format!(", {count} that cannot be understood and stay"));
+        text.push_str(&format!(", {count} that cannot be understood"));
     }
     text
 }

@@ -16,6 +16,7 @@
 //! | `brake` | the disaster brake, while it is on |
 //! | `modules/<module>/<key>` | a value that a module keeps |
 //! | `access` | which sessions have ended before their time |
+//! | `restoring` | nothing; while it is there, all else is a part of what is to be there |
 //!
 //! In names every byte but ASCII letters, digits, `_`, `-`, `~` and `.` is written `%XX`, so that
 //! each is one segment of a path whatever it contains (`.`, `..` and the empty name, which some
@@ -34,6 +35,9 @@ pub const LAYOUT: u32 = 1;
 
 /// Path of the layout's version.
 pub const LAYOUT_PATH: &str = "layout";
+
+/// Path of the mark of a replacement that is under way, or was cut off.
+pub const RESTORING_PATH: &str = "restoring";
 
 /// A larger record is logged: something grows that should not.
 pub const RECORD_BYTES_SOFT: usize = 64 * 1024;
@@ -227,6 +231,15 @@ struct LayoutRecord {
     version: u32,
 }
 
+/// The changes that put these records in their places, what others hang on first.
+///
+/// # Errors
+/// [`StoreError::TooLarge`] for the first record that is.
+pub fn puts(mut records: Vec<Record>) -> Result<Vec<Change>, StoreError> {
+    records.sort_by_cached_key(Record::key);
+    changes(&records.into_iter().map(Write::Put).collect::<Vec<_>>())
+}
+
 /// The JSON of the layout's version.
 pub fn encode_layout() -> Vec<u8> {
     format!("{{\"version\":{LAYOUT}}}").into_bytes()
@@ -263,6 +276,7 @@ pub struct Loading {
     loaded: Loaded,
     // Why nothing can be returned.
     corrupt: Option<String>,
+    half_replaced: bool,
 }
 
 impl Loading {
@@ -276,12 +290,17 @@ impl Loading {
                 rejected: Vec::new(),
             },
             corrupt: None,
+            half_replaced: false,
         }
     }
 
     /// Takes one entry in; [`LAYOUT_PATH`] is passed over.
     pub fn entry(&mut self, path_text: &str, bytes: &[u8]) {
         if path_text == LAYOUT_PATH {
+            return;
+        }
+        if path_text == RESTORING_PATH {
+            self.half_replaced = true;
             return;
         }
         match decode(path_text, bytes) {
@@ -312,8 +331,12 @@ impl Loading {
     /// All entries were taken in.
     ///
     /// # Errors
+    /// [`StoreError::HalfReplaced`] while the mark of a replacement stands, and
     /// [`StoreError::Corrupt`] when the framework's own record was not understood.
     pub fn finish(self) -> Result<Loaded, StoreError> {
+        if self.half_replaced {
+            return Err(StoreError::HalfReplaced { place: self.place });
+        }
         match self.corrupt {
             None => Ok(self.loaded),
             Some(reason) => Err(StoreError::Corrupt {
@@ -321,5 +344,18 @@ impl Loading {
                 reason,
             }),
         }
+    }
+
+    /// All entries were taken in, and it does not matter what is wrong with them: see
+    /// [`crate::Store::salvage`].
+    pub fn salvage(mut self) -> Loaded {
+        if self.half_replaced {
+            self.loaded.rejected.push(Rejected {
+                key: RESTORING_PATH.to_owned(),
+                of: None,
+                reason: "a restoration was cut off".to_owned(),
+            });
+        }
+        self.loaded
     }
 }

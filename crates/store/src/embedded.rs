@@ -18,7 +18,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use gantry_core::Write;
+use gantry_core::{Record, Write};
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageError,
     TableDefinition, TableError,
@@ -49,6 +49,8 @@ pub struct Embedded {
 #[derive(Debug)]
 enum Request {
     Load(oneshot::Sender<Result<Loaded, StoreError>>),
+    Salvage(oneshot::Sender<Result<Loaded, StoreError>>),
+    Replace(Vec<Record>, oneshot::Sender<Result<(), StoreError>>),
     Commit(Vec<Write>, oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -132,6 +134,14 @@ impl Store for Embedded {
         self.request(|reply| Request::Commit(batch, reply)).await
     }
 
+    async fn salvage(&self) -> Result<Loaded, StoreError> {
+        self.request(Request::Salvage).await
+    }
+
+    async fn replace(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        self.request(|reply| Request::Replace(records, reply)).await
+    }
+
     fn lease(&self) -> Lease {
         // Whoever has the file open is the only one.
         self.lease.clone()
@@ -160,11 +170,22 @@ impl<Open: Fn() -> Result<Database, StoreError>> Owner<Open> {
             // A caller that is gone does not want the answer; its batch is committed all the same.
             match request {
                 Request::Load(reply) => {
-                    let _ = reply.send(self.with_database(load));
+                    let loading = self.with_database(load);
+                    let _ = reply.send(loading.and_then(codec::Loading::finish));
+                }
+                Request::Salvage(reply) => {
+                    let loading = self.with_database(load);
+                    let _ = reply.send(loading.map(codec::Loading::salvage));
                 }
                 Request::Commit(batch, reply) => {
                     let result = codec::changes(&batch).and_then(|changes| {
                         self.with_database(|database| commit(database, &changes))
+                    });
+                    let _ = reply.send(result);
+                }
+                Request::Replace(records, reply) => {
+                    let result = codec::puts(records).and_then(|changes| {
+                        self.with_database(|database| replace(database, &changes))
                     });
                     let _ = reply.send(result);
                 }
@@ -210,7 +231,7 @@ impl<E: Into<redb::Error>> From<E> for Failure {
     }
 }
 
-fn load(database: &Database) -> Result<Loaded, Failure> {
+fn load(database: &Database) -> Result<codec::Loading, Failure> {
     const PLACE: &str = "its file";
     let transaction = database.begin_read()?;
     let table = transaction.open_table(RECORDS)?;
@@ -222,14 +243,26 @@ fn load(database: &Database) -> Result<Loaded, Failure> {
         let (path, bytes) = entry?;
         loading.entry(path.value(), bytes.value());
     }
-    loading.finish().map_err(Failure::Store)
+    Ok(loading)
 }
 
 fn commit(database: &Database, changes: &[codec::Change]) -> Result<(), Failure> {
+    write(database, changes, false)
+}
+
+/// Makes the changes where nothing but the layout is left.
+fn replace(database: &Database, changes: &[codec::Change]) -> Result<(), Failure> {
+    write(database, changes, true)
+}
+
+fn write(database: &Database, changes: &[codec::Change], replace: bool) -> Result<(), Failure> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(Durability::Immediate)?;
     {
         let mut table = transaction.open_table(RECORDS)?;
+        if replace {
+            table.retain(|path, _| path == codec::LAYOUT_PATH)?;
+        }
         for (path, bytes) in changes {
             match bytes {
                 Some(bytes) => table.insert(path.as_str(), bytes.as_slice())?,

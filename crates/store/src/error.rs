@@ -44,6 +44,15 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// [`Store::replace`](crate::Store::replace) was cut off: of what it should hold it may hold a
+    /// part. Only another replacement helps.
+    #[error(
+        "the store at `{place}` holds a part of a backup, as its restoration was cut off: repeat `gantry restore --replace FILE`"
+    )]
+    HalfReplaced {
+        /// File or node.
+        place: String,
+    },
     /// It was written by a newer Gantry. Nothing was changed.
     #[error(
         "the store has layout {found}, and this version knows layouts up to {known}: start the newer version of Gantry"

@@ -61,6 +61,26 @@ pub trait Store: Send + Sync {
     /// [`StoreError::Unavailable`] alone may be answered by committing the same batch again.
     async fn commit(&self, batch: Vec<Write>) -> Result<(), StoreError>;
 
+    /// Reads what is there, however damaged: also while a replacement is unfinished, and when the
+    /// framework's own record cannot be understood; all that is wrong is among the rejected. Only
+    /// for a replacement or removal: whoever acts on it acts on a part.
+    ///
+    /// # Errors
+    /// As [`Store::load`], without `HalfReplaced`; `Corrupt` when it has not even a layout.
+    async fn salvage(&self) -> Result<Loaded, StoreError>;
+
+    /// Makes the store hold these records and nothing else: entries that could not be understood
+    /// go, too.
+    ///
+    /// A home whose transactions are bounded ([`ZooKeeper`]) begins by marking the store and takes
+    /// the mark off in the end. When this does not return `Ok` the mark may stand, and
+    /// [`Store::load`] fails with [`StoreError::HalfReplaced`] until a replacement is complete. The
+    /// other homes replace all or nothing.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    async fn replace(&self, records: Vec<Record>) -> Result<(), StoreError>;
+
     /// Until when this process may act. It ends before another process can begin to.
     fn lease(&self) -> Lease;
 

@@ -6,7 +6,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use gantry_core::Write;
+use gantry_core::{Record, Write};
 use tokio::sync::watch;
 
 use crate::{Lease, Loaded, Store, StoreError, codec};
@@ -116,6 +116,32 @@ impl Memory {
 #[async_trait]
 impl Store for Memory {
     async fn load(&self) -> Result<Loaded, StoreError> {
+        self.read()?.finish()
+    }
+
+    async fn salvage(&self) -> Result<Loaded, StoreError> {
+        Ok(self.read()?.salvage())
+    }
+
+    async fn commit(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+        let changes = codec::changes(&batch);
+        self.apply(changes, false).await
+    }
+
+    async fn replace(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        let changes = codec::puts(records);
+        self.apply(changes, true).await
+    }
+
+    fn lease(&self) -> Lease {
+        self.shared.lease.clone()
+    }
+
+    async fn resign(&self) {}
+}
+
+impl Memory {
+    fn read(&self) -> Result<codec::Loading, StoreError> {
         const PLACE: &str = "memory";
         let state = self.state();
         let layout = state
@@ -126,15 +152,19 @@ impl Store for Memory {
         for (path, bytes) in &state.entries {
             loading.entry(path, bytes);
         }
-        loading.finish()
+        Ok(loading)
     }
 
-    async fn commit(&self, batch: Vec<Write>) -> Result<(), StoreError> {
+    async fn apply(
+        &self,
+        changes: Result<Vec<codec::Change>, StoreError>,
+        replace: bool,
+    ) -> Result<(), StoreError> {
         let _turn = self.shared.turn.lock().await;
         let mut holders = self.shared.holders.subscribe();
         // The sender lives as long as `self`, so that waiting cannot fail.
         let _ = holders.wait_for(|holders| *holders == 0).await;
-        let changes = codec::changes(&batch)?;
+        let changes = changes?;
         let mut state = self.state();
         let fault = state.faults.pop_front();
         let unheard = || StoreError::Unavailable {
@@ -153,6 +183,9 @@ impl Store for Memory {
         if !self.shared.lease.holds() {
             return Err(refused());
         }
+        if replace {
+            state.entries.retain(|path, _| path == codec::LAYOUT_PATH);
+        }
         for (path, bytes) in changes {
             match bytes {
                 Some(bytes) => state.entries.insert(path, bytes),
@@ -165,12 +198,6 @@ impl Store for Memory {
             _ => Ok(()),
         }
     }
-
-    fn lease(&self) -> Lease {
-        self.shared.lease.clone()
-    }
-
-    async fn resign(&self) {}
 }
 
 #[cfg(test)]

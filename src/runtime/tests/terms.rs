@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use gantry_core::Write;
+use gantry_core::{Record, Write};
 use gantry_local::{AgentOptions, Cluster, ClusterHandle, ClusterOptions};
 use gantry_store::Loaded;
 use tokio::sync::Notify;
@@ -43,6 +43,14 @@ impl Seat {
 impl Store for Seat {
     async fn load(&self) -> Result<Loaded, StoreError> {
         self.records.load().await
+    }
+
+    async fn salvage(&self) -> Result<Loaded, StoreError> {
+        self.records.salvage().await
+    }
+
+    async fn replace(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        self.records.replace(records).await
     }
 
     async fn commit(&self, batch: Vec<Write>) -> Result<(), StoreError> {

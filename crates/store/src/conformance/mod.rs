@@ -55,6 +55,7 @@ pub async fn run<H: Home>(mut new_home: impl AsyncFnMut() -> H) {
     named("big batch", big_batch(&new_home().await)).await;
     named("bad entries", bad_entries(&new_home().await)).await;
     named("bad framework", bad_framework(&new_home().await)).await;
+    named("replacement", replacement(&new_home().await)).await;
     named("newer layout", newer_layout(&new_home().await)).await;
     named("unreadable layout", unreadable_layout(&new_home().await)).await;
     named("unknown fields", unknown_fields(&new_home().await)).await;
@@ -263,6 +264,60 @@ pub async fn bad_framework(home: &impl Home) {
             "{result:?}"
         );
     }
+}
+
+/// A replacement leaves nothing else, not even what cannot be understood; while one is cut off there
+/// is nothing to be read, but to be replaced.
+pub async fn replacement(home: &impl Home) {
+    let store = open(home).await;
+    let framework = |id: &str| {
+        Record::Framework(FrameworkRecord {
+            id: FrameworkId::new(id),
+            registered_at: Timestamp::ZERO,
+        })
+    };
+    let before = [framework("old"), task("web", 1), task("web", 2)];
+    commit(&*store, before.iter().cloned().map(Write::Put).collect()).await;
+    drop(store);
+    for (path, bytes) in [
+        ("tasks/not-json", &b"{"[..]),
+        ("surprises/1", b"{}"),
+        (codec::RESTORING_PATH, b""),
+    ] {
+        home.put_raw(path, bytes).await;
+    }
+    let half = |result| matches!(result, Err(StoreError::HalfReplaced { .. }));
+    assert!(half(load_reopened(home).await));
+    home.put_raw("framework", b"{\"id\":1}").await;
+    let store = open(home).await;
+    let found = store.salvage().await.expect("what is there");
+    // Some homes know the framework's id from elsewhere, too.
+    let tasks = found.records.into_iter();
+    let tasks = tasks.filter(|record| record.key() != Key::Framework);
+    assert_eq!(by_path(tasks), by_path(before[1..].to_vec()));
+    assert_eq!(found.rejected.len(), 4, "{:?}", found.rejected);
+
+    let mut after: Vec<_> = (2..2_000).map(|number| task("web", number)).collect();
+    after.push(framework("new"));
+    let expected = by_path(after.clone());
+    store.replace(after).await.expect("a replacement");
+    assert_loaded(&*store, &expected).await;
+    // What is known of the store goes on being true.
+    commit(&*store, vec![Write::Delete(task("web", 2).key())]).await;
+    commit(&*store, vec![Write::Put(task("web", 1))]).await;
+    drop(store);
+    let store = open(home).await;
+    let mut expected = expected;
+    expected.remove(&codec::path(&task("web", 2).key()));
+    expected.extend(by_path([task("web", 1)]));
+    assert_loaded(&*store, &expected).await;
+
+    let (large, _) = record_of_bytes(codec::RECORD_BYTES_MAX + 1);
+    let refused = store.replace(vec![large]).await;
+    assert!(matches!(refused, Err(StoreError::TooLarge { .. })));
+    assert_loaded(&*store, &expected).await;
+    store.replace(Vec::new()).await.expect("a replacement");
+    assert_loaded(&*store, &BTreeMap::new()).await;
 }
 
 /// A layout from the future is refused as a whole, and left alone.

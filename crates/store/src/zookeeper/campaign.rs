@@ -2,15 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 use tokio::{sync::oneshot, time::timeout};
-use zookeeper_client::{Acls, Client, CreateMode, CreateOptions, Error, MultiWriteError};
+use zookeeper_client::{Acls, AuthId, Client, CreateMode, CreateOptions, Error, MultiWriteError};
 
 use super::{
     Member, Shared,
     load::{Found, children, look},
     session::failed,
     term::Term,
+    tree,
     write::Fence,
 };
 use crate::{StoreError, codec};
@@ -20,6 +22,9 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// A candidate looks again after so long, even if nothing was heard of the one before it.
 const LOOK_AGAIN: Duration = Duration::from_secs(60);
+
+/// Access lists that are set at once.
+const PROTECT_WINDOW: usize = 64;
 
 /// Of the names of lock nodes, as Curator's `LeaderLatch` makes them.
 const LATCH: &str = "-latch-";
@@ -60,8 +65,19 @@ async fn attempt(shared: &Arc<Shared>, client: &Client) -> Result<Term, StoreErr
     let candidate = Candidate::enter(shared, client).await?;
     candidate.wait(shared).await?;
     match look(client, shared).await? {
-        Found::Nothing => found(shared, client, &candidate.lock).await?,
-        Found::Store(_) => complete(shared, client, &candidate.lock).await?,
+        Found::Nothing => {
+            if layout.only_us() {
+                // The original's are open to everybody.
+                protect(shared, client).await?;
+            }
+            found(shared, client, &candidate.lock).await?;
+        }
+        Found::Store(_) => {
+            complete(shared, client, &candidate.lock).await?;
+            if layout.only_us() && is_open(shared, client).await? {
+                protect(shared, client).await?;
+            }
+        }
     }
     let (epoch, version) = bump(shared, client, &candidate.lock).await?;
     let fence = Fence {
@@ -238,6 +254,34 @@ fn in_order(names: Vec<String>) -> Vec<(i64, String)> {
     queue
 }
 
+/// Nobody but the leader may be among the candidates.
+pub(super) async fn require_alone(shared: &Shared, client: &Client) -> Result<(), StoreError> {
+    let directory = shared.layout.leader();
+    let mut others = Vec::new();
+    for (_, name) in queue(shared, client).await?.into_iter().skip(1) {
+        match shared
+            .call(client.get_data(&format!("{directory}/{name}")))
+            .await
+        {
+            Ok((bytes, _)) => others.push(match serde_json::from_slice::<Member>(&bytes) {
+                Ok(member) => member.host,
+                Err(_) => name,
+            }),
+            Err(Error::NoNode) => {}
+            Err(error) => return Err(failed("say who stands by", &error)),
+        }
+    }
+    if others.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::Refused {
+        reason: format!(
+            "other processes stand by ({}): stop them first",
+            others.join(", ")
+        ),
+    })
+}
+
 /// Tells who leads, again and again, until ZooKeeper cannot be asked.
 pub(super) async fn follow_leader(
     shared: &Shared,
@@ -304,21 +348,46 @@ async fn found(shared: &Shared, client: &Client, lock: &str) -> Result<(), Store
     multi
         .add_create(&node, &codec::encode_layout(), &make)
         .map_err(wrong)?;
-    match shared.call(multi.commit()).await {
-        Ok(_) => {}
-        // An earlier attempt was made after all; the next one sees it.
-        Err(error) => return Err(wrong(error.into())),
+    // Should an earlier attempt have been made after all, the next one sees it.
+    let made = shared.call(multi.commit()).await;
+    made.map(drop).map_err(|error| wrong(error.into()))
+}
+
+/// Whether the store was made when no user was set. The layout's node tells of all others: it is
+/// protected last.
+async fn is_open(shared: &Shared, client: &Client) -> Result<bool, StoreError> {
+    let node = shared.layout.own(codec::LAYOUT_PATH);
+    match shared.call(client.get_acl(&node)).await {
+        Ok((access, _)) => Ok(access
+            .iter()
+            .any(|entry| entry.auth_id() == &AuthId::anyone())),
+        Err(error) => Err(failed(&format!("say who may use `{node}`"), &error)),
     }
-    if layout.only_us() {
-        // The original's are open to everybody.
-        for node in [layout.root().to_owned(), layout.framework_id()] {
-            let access = layout.access();
-            match shared.call(client.set_acl(&node, &access, None)).await {
-                Ok(_) | Err(Error::NoNode) => {}
-                Err(error) => return Err(failed(&format!("protect `{node}`"), &error)),
-            }
-        }
+}
+
+/// Makes all nodes ours alone, whoever made them. Only the first candidate does; doing it again,
+/// after it was cut off, is harmless.
+async fn protect(shared: &Shared, client: &Client) -> Result<(), StoreError> {
+    let layout = &shared.layout;
+    let nodes = tree::nodes(client, shared).await?;
+    let access = layout.access();
+    let protect = async |node: &str| match shared.call(client.set_acl(node, &access, None)).await {
+        Ok(_) | Err(Error::NoNode) => Ok(()),
+        Err(error) => Err(failed(&format!("protect `{node}`"), &error)),
+    };
+    let above = [layout.root(), layout.gantry()].map(str::to_owned);
+    let [mark, frame @ ..] = layout.frame();
+    let leader = layout.leader();
+    let all = above.iter().chain([&leader]).chain(&frame);
+    let all: Vec<&String> = all.chain(nodes.iter()).collect();
+    for some in all.chunks(PROTECT_WINDOW) {
+        try_join_all(some.iter().map(|node| protect(node))).await?;
     }
+    protect(&mark).await?;
+    tracing::info!(
+        nodes = all.len(),
+        "what is on ZooKeeper is now for our user alone"
+    );
     Ok(())
 }
 

@@ -21,8 +21,8 @@ const KINDS: [(&str, u32); 7] = [
 /// that it leaves out and leaves alone.
 const ADDED: [&str; 1] = ["modules"];
 
-/// The paths of records that are not sharded.
-pub(super) const SINGLE: [&str; 3] = ["access", "brake", "framework"];
+/// The paths of what is not sharded: records, and the mark of a replacement.
+pub(super) const SINGLE: [&str; 4] = ["access", "brake", "framework", codec::RESTORING_PATH];
 
 /// The nodes below `gantry` that hold no records.
 pub(super) const OWN: [&str; 4] = [codec::LAYOUT_PATH, "epoch", "leader", "transactions"];
@@ -76,6 +76,15 @@ impl Layout {
 
     pub(super) fn leader(&self) -> String {
         self.own("leader")
+    }
+
+    /// The nodes that are there as long as the store is, without those that hold others.
+    pub(super) fn frame(&self) -> [String; 3] {
+        [
+            self.own(codec::LAYOUT_PATH),
+            self.epoch(),
+            self.transactions(),
+        ]
     }
 
     /// The original's node of the framework's id.

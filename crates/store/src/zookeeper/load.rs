@@ -11,7 +11,7 @@ use super::{
     layout::{self, Layout, Shard, fingerprint},
     session::failed,
 };
-use crate::{Loaded, StoreError, codec};
+use crate::{Loaded, Rejected, StoreError, codec};
 
 /// Requests that are on the way at once.
 const WINDOW: usize = 16;
@@ -75,6 +75,72 @@ pub(super) async fn look(client: &Client, shared: &Shared) -> Result<Found, Stor
 
 /// Reads everything.
 pub(super) async fn everything(client: &Client, shared: &Shared) -> Result<Read, StoreError> {
+    let gathered = gather(client, shared).await?;
+    let mut loaded = gathered.loading.finish()?;
+    let settled = match gathered.plain {
+        Ok(plain) => settle_framework(&shared.layout, &mut loaded, plain),
+        Err(unusable) => Err(unusable),
+    };
+    if let Err(Unusable { place, reason }) = settled {
+        return Err(StoreError::Corrupt { place, reason });
+    }
+    for task in gathered
+        .original
+        .iter()
+        .filter_map(|task| task.record.as_ref())
+    {
+        let node = shared
+            .layout
+            .node(&codec::path(&Key::Task(task.id.clone())));
+        if !gathered.nodes.contains(&fingerprint(&node)) {
+            loaded.records.push(Record::Task(task.clone()));
+        }
+    }
+    Ok(Read {
+        loaded,
+        nodes: gathered.nodes,
+        original: gathered.original,
+    })
+}
+
+/// Reads all that can be read, for [`crate::Store::salvage`].
+pub(super) async fn salvage(client: &Client, shared: &Shared) -> Result<Loaded, StoreError> {
+    let gathered = gather(client, shared).await?;
+    let mut loaded = gathered.loading.salvage();
+    let settled = match gathered.plain {
+        Ok(plain) => settle_framework(&shared.layout, &mut loaded, plain),
+        Err(unusable) => Err(unusable),
+    };
+    if let Err(Unusable { place, reason }) = settled {
+        let of = Some(Key::Framework);
+        loaded.rejected.push(Rejected {
+            key: place,
+            of,
+            reason,
+        });
+    }
+    let originals = gathered.original.into_iter();
+    let originals = originals.filter_map(|task| task.record.map(Record::Task));
+    loaded.records.extend(originals);
+    Ok(loaded)
+}
+
+/// All that is there.
+struct Gathered {
+    loading: codec::Loading,
+    nodes: HashSet<u64>,
+    /// What the plain node says of the framework.
+    plain: Result<Option<FrameworkRecord>, Unusable>,
+    original: Vec<import::Original>,
+}
+
+/// What makes the whole store unusable.
+struct Unusable {
+    place: String,
+    reason: String,
+}
+
+async fn gather(client: &Client, shared: &Shared) -> Result<Gathered, StoreError> {
     let found = look(client, shared).await?;
     let place = shared.layout.root();
     let mut reading = Reading {
@@ -87,7 +153,7 @@ pub(super) async fn everything(client: &Client, shared: &Shared) -> Result<Read,
         Found::Store(version) => (version, reading.records(version).await?),
     };
     debug_assert!(version <= codec::LAYOUT);
-    let id = reading.framework_id().await?;
+    let plain = reading.framework_id().await?;
     let mut original = Vec::new();
     let originals = reading.originals().await?;
     for (name, bytes, stat) in originals {
@@ -99,19 +165,10 @@ pub(super) async fn everything(client: &Client, shared: &Shared) -> Result<Read,
             ),
         }
     }
-    let mut loaded = loading.finish()?;
-    settle_framework(&shared.layout, &mut loaded, id)?;
-    for task in original.iter().filter_map(|task| task.record.as_ref()) {
-        let node = shared
-            .layout
-            .node(&codec::path(&Key::Task(task.id.clone())));
-        if !reading.nodes.contains(&fingerprint(&node)) {
-            loaded.records.push(Record::Task(task.clone()));
-        }
-    }
-    Ok(Read {
-        loaded,
+    Ok(Gathered {
+        loading,
         nodes: reading.nodes,
+        plain,
         original,
     })
 }
@@ -121,7 +178,7 @@ fn settle_framework(
     layout: &Layout,
     loaded: &mut Loaded,
     plain: Option<FrameworkRecord>,
-) -> Result<(), StoreError> {
+) -> Result<(), Unusable> {
     let ours = loaded.records.iter().find_map(|record| match record {
         Record::Framework(record) => Some(record),
         _ => None,
@@ -129,7 +186,7 @@ fn settle_framework(
     match (ours, plain) {
         (None, Some(plain)) => loaded.records.push(Record::Framework(plain)),
         (Some(ours), Some(plain)) if ours.id != plain.id => {
-            return Err(StoreError::Corrupt {
+            return Err(Unusable {
                 place: layout.framework_id(),
                 reason: format!(
                     "it names the framework {}, and `{}` the framework {}: make both the same, or remove both",
@@ -247,27 +304,29 @@ impl Reading<'_> {
         Ok(())
     }
 
-    async fn framework_id(&mut self) -> Result<Option<FrameworkRecord>, StoreError> {
+    async fn framework_id(
+        &mut self,
+    ) -> Result<Result<Option<FrameworkRecord>, Unusable>, StoreError> {
         let node = self.shared.layout.framework_id();
         let (bytes, stat) = match self.shared.call(self.client.get_data(&node)).await {
             Ok(found) => found,
-            Err(Error::NoNode) => return Ok(None),
+            Err(Error::NoNode) => return Ok(Ok(None)),
             Err(error) => return Err(failed(&format!("read `{node}`"), &error)),
         };
         self.nodes.insert(fingerprint(&node));
-        match std::str::from_utf8(&bytes).map(str::trim) {
+        Ok(match std::str::from_utf8(&bytes).map(str::trim) {
             Ok(id) if !id.is_empty() && id.len() <= 1024 => Ok(Some(FrameworkRecord {
                 id: FrameworkId::new(id),
                 registered_at: time(stat.ctime),
             })),
             // The original makes the node first and fills it then.
-            _ => Err(StoreError::Corrupt {
+            _ => Err(Unusable {
                 place: node,
                 reason: "it should hold the framework's id: write it there, or remove the node \
                     when there are no tasks"
                     .to_owned(),
             }),
-        }
+        })
     }
 
     async fn originals(&mut self) -> Result<Vec<(String, Vec<u8>, Stat)>, StoreError> {

@@ -15,7 +15,8 @@
 //! | `gantry/epoch` | the number of the term, and who leads it; the fence |
 //! | `gantry/transactions` | nothing; its version counts the transactions |
 //! | `gantry/leader/_c_<id>-latch-<n>` | the candidates, as Curator's `LeaderLatch` writes them; the first leads |
-//! | `gantry/framework`, `gantry/brake` | the records of these paths |
+//! | `gantry/framework`, `gantry/brake`, `gantry/access` | the records of these paths |
+//! | `gantry/restoring` | nothing; stands while a replacement is under way, or was cut off |
 //! | `gantry/<kind>/<shard>/<rest>` | all other records: of the path `<kind>/<rest>`, with `:` for `/` |
 //!
 //! Shards keep the lists of names short, as an answer of ZooKeeper must stay below 1 MB: 256 for tasks
@@ -43,6 +44,7 @@ mod layout;
 mod load;
 mod session;
 mod term;
+mod tree;
 mod write;
 
 #[cfg(test)]
@@ -201,6 +203,15 @@ impl ZooKeeper {
         let term = Arc::new(campaign::lead(&self.shared).await?);
         *self.term() = Arc::downgrade(&term);
         Ok(term)
+    }
+
+    /// Makes sure that no other process stands by. Only for the process that leads.
+    ///
+    /// # Errors
+    /// `Refused` when another one does, with its host; and as [`Store::commit`].
+    pub async fn require_alone(&self) -> Result<(), StoreError> {
+        let client = self.shared.client_soon().await?;
+        campaign::require_alone(&self.shared, &client).await
     }
 
     /// Removes everything this framework has on ZooKeeper, the framework's id included, and ends the

@@ -1,6 +1,6 @@
 //! One term: the right to write, until the lease ends.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use gantry_core::{Key, Record, Write};
@@ -10,6 +10,7 @@ use zookeeper_client::{Client, Error, MultiWriteError, SessionState};
 use super::{
     Shared, campaign, layout, load,
     session::failed,
+    tree,
     write::{self, Change, Fence, Means, Writer},
 };
 use crate::{Lease, Loaded, Store, StoreError, codec, lease::Moment};
@@ -153,8 +154,6 @@ impl Term {
         self.lease.end("everything was removed");
         let layout = &self.shared.layout;
         let frame = [
-            layout.epoch(),
-            layout.transactions(),
             self.fence.lock.clone(),
             layout.leader(),
             layout.gantry().to_owned(),
@@ -174,51 +173,56 @@ impl Term {
     async fn remove_content(&self) -> Result<(), StoreError> {
         let mut writer = self.writer.lock().await;
         let layout = &self.shared.layout;
-        let refused = |reason: &str| StoreError::Refused {
-            reason: reason.to_owned(),
-        };
-        let queue = campaign::queue(&self.shared, &self.client).await?;
-        if queue.len() > 1 {
-            return Err(refused("other processes stand by: stop them first"));
-        }
-        self.read(&mut writer).await?;
-        // Records first, then all that says that this is a store.
-        let mut directories = vec![layout.original_tasks()];
-        directories.extend(layout.directories());
-        let own = load::children(&self.client, &self.shared, layout.gantry()).await?;
-        for name in own.unwrap_or_default() {
-            let ours = layout::OWN.contains(&name.as_str());
-            if !ours && !layout::Layout::is_kind(&name) {
-                directories.push(layout.own(&name));
-            }
-        }
-        let mut nodes = std::collections::HashSet::new();
-        let mut records = Vec::new();
-        for directory in &directories {
-            let names = load::children(&self.client, &self.shared, directory).await?;
-            let Some(names) = names else { continue };
-            nodes.insert(layout::fingerprint(directory));
-            for name in names {
-                let node = format!("{directory}/{name}");
-                // A shard is a child of its kind.
-                if !directories.contains(&node) {
-                    nodes.insert(layout::fingerprint(&node));
-                    records.push(Change::delete(node));
-                }
-            }
-        }
-        let plain = layout.framework_id();
-        let layout_node = layout.own(codec::LAYOUT_PATH);
-        nodes.insert(layout::fingerprint(&plain));
-        nodes.insert(layout::fingerprint(&layout_node));
-        writer.learn(nodes);
+        campaign::require_alone(&self.shared, &self.client).await?;
+        // Records first, then at once all that says that this is a store, and of which framework.
+        let nodes = tree::nodes(&self.client, &self.shared).await?;
+        writer.learn(nodes.fingerprints(layout));
+        let records = nodes.entries.into_iter();
+        let records = records.chain(nodes.strangers.into_iter().rev());
+        let records = records.map(Change::delete).collect();
         writer.write(self.means(), records).await?;
-        let rest = directories.into_iter().rev().chain([layout_node, plain]);
+        let rest = nodes.singles.into_iter();
+        let rest = rest.chain(nodes.directories.into_iter().rev());
+        let rest = rest.chain(layout.frame());
         let mut rest: Vec<Change> = rest.map(|node| Change::delete(node).and()).collect();
         if let Some(last) = rest.last_mut() {
             last.with_next = false;
         }
         writer.write(self.means(), rest).await
+    }
+
+    /// Replaces everything, marked from the first transaction to the last.
+    async fn replace_content(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        let mut writer = self.writer.lock().await;
+        let layout = &self.shared.layout;
+        let mut writes: Vec<Write> = Vec::with_capacity(records.len() + 1);
+        if !records.iter().any(|record| record.key() == Key::Framework) {
+            writes.push(Write::Delete(Key::Framework));
+        }
+        writes.extend(records.into_iter().map(Write::Put));
+        // The framework goes with the mark: whoever wants to end its tasks finds its id.
+        writes.sort_by_cached_key(|write| match write {
+            Write::Put(record) => record.key(),
+            Write::Delete(key) => key.clone(),
+        });
+        let of_framework = write::changes(layout, &writes[..1])?;
+        let puts = write::changes(layout, &writes[1..])?;
+        drop(writes);
+
+        let nodes = tree::nodes(&self.client, &self.shared).await?;
+        writer.learn(nodes.fingerprints(layout));
+        let mark = layout.own(codec::RESTORING_PATH);
+        let mut changes = vec![Change::put(mark.clone(), Vec::new()).and()];
+        changes.extend(of_framework);
+        let mut kept: HashSet<String> = puts.iter().map(|change| change.node.clone()).collect();
+        kept.extend(changes.iter().map(|change| change.node.clone()));
+        let obsolete = nodes.singles.into_iter().chain(nodes.entries);
+        let obsolete = obsolete.chain(nodes.strangers.into_iter().rev());
+        let obsolete = obsolete.filter(|node| !kept.contains(node));
+        changes.extend(obsolete.map(Change::delete));
+        changes.extend(puts);
+        changes.push(Change::delete(mark));
+        writer.write(self.means(), changes).await
     }
 }
 
@@ -243,6 +247,14 @@ impl Store for Term {
             writer.write(self.means(), changes).await
         })
         .await
+    }
+
+    async fn salvage(&self) -> Result<Loaded, StoreError> {
+        self.led(load::salvage(&self.client, &self.shared)).await
+    }
+
+    async fn replace(&self, records: Vec<Record>) -> Result<(), StoreError> {
+        self.led(self.replace_content(records)).await
     }
 
     fn lease(&self) -> Lease {

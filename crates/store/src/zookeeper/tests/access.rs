@@ -4,7 +4,7 @@ use std::{path::Path, process::Command};
 
 use gantry_core::Write;
 use gantry_testbed::Setup;
-use zookeeper_client::{AuthId, Client, Permission};
+use zookeeper_client::{Acls, AuthId, Client, Error, Permission};
 
 use super::support::{Ensemble, Place, put, records, soon};
 use crate::{
@@ -78,6 +78,79 @@ async fn with_a_password_nodes_are_for_their_owner_alone() {
     }
     assert_eq!(records(&*store).await.len(), 2);
     assert!(!format!("{:?}", place.config).contains("hush"));
+}
+
+/// A password that is set later protects what was there before, and everything of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_was_open_is_closed_when_a_password_is_set() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    let mut place = Place::new(ensemble.hosts());
+    let framework = gantry_core::Record::Framework(gantry_core::FrameworkRecord {
+        id: gantry_core::FrameworkId::new("f"),
+        registered_at: gantry_core::Timestamp::ZERO,
+    });
+    let mut batch: Vec<_> = (1..=1_000)
+        .map(|number| Write::Put(task("web", number)))
+        .collect();
+    batch.push(Write::Put(framework));
+    let store = place.open().await.expect("a store");
+    store.commit(batch).await.expect("a commit");
+    drop(store);
+    let layout = place.layout();
+    let anonymous = place.client().await;
+    put(&anonymous, &layout.own("surprises/1/2"), b"x").await;
+
+    place = place.with_auth("me:hush");
+    let me = Client::connector()
+        .with_auth("digest", b"me:hush")
+        .connect(&ensemble.connect_string())
+        .await
+        .expect("a session");
+    // As a start leaves it that was killed in the middle of it.
+    let first = layout.node(&crate::codec::path(&task("web", 7).key()));
+    me.set_acl(&first, &Acls::creator_all(), None)
+        .await
+        .expect("an access list");
+    let store = place.open().await.expect("a store");
+    assert_eq!(records_of(&*store).await, 1_001);
+    let mut nodes = vec![layout.root().to_owned()];
+    let mut next = 0;
+    while let Some(node) = nodes.get(next).cloned() {
+        let below = me.list_children(&node).await.expect("children");
+        nodes.extend(below.iter().map(|name| format!("{node}/{name}")));
+        next += 1;
+    }
+    assert!(nodes.len() > 1_600, "{}", nodes.len());
+    for node in &nodes {
+        let read = anonymous.get_data(node).await;
+        assert_eq!(read.err(), Some(Error::NoAuth), "{node}");
+        let write = anonymous.set_data(node, b"", None).await;
+        assert_eq!(write.err(), Some(Error::NoAuth), "{node}");
+    }
+
+    // It is done once, and told by one node.
+    drop(store);
+    let anyone = Acls::anyone_all();
+    me.set_acl(&first, &anyone, None).await.expect("a list");
+    drop(place.open().await.expect("a store"));
+    assert!(anonymous.get_data(&first).await.is_ok());
+
+    // Whoever comes without it, or as another, is told so at once.
+    let mut stranger = Place::new(ensemble.hosts());
+    stranger.config.root.clone_from(&place.config.root);
+    for stranger in [stranger.process(), stranger.with_auth("you:hush").process()] {
+        let refused = |error: StoreError| matches!(&error, StoreError::Refused { reason } if reason.contains("user and password"));
+        assert!(stranger.read().await.is_err_and(refused));
+        let campaign = soon("an answer", stranger.campaign()).await;
+        assert!(campaign.is_err_and(refused));
+    }
+}
+
+async fn records_of(store: &dyn crate::Store) -> usize {
+    let loaded = store.load().await.expect("a load");
+    loaded.records.len()
 }
 
 /// A server that asks for certificates, and that they are looked at on both sides.

@@ -118,6 +118,48 @@ async fn a_store_without_the_directories_of_a_later_version_gets_them() {
     );
 }
 
+/// For `restore`: whoever leads next does not act on a part.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_replacement_left_when_it_was_cut_off_is_no_store() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    let place = Place::new(ensemble.hosts());
+    let tasks = |from: u32| (from..from + 20_000).map(|number| task("web", number));
+    let store = place.open().await.expect("a store");
+    store
+        .replace(tasks(1).collect())
+        .await
+        .expect("a replacement");
+    let next = place.process();
+    let client = place.client().await;
+    let mark = place.layout().own(crate::codec::RESTORING_PATH);
+    let begun = async {
+        while client.check_stat(&mark).await.expect("an answer").is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::select! {
+        done = store.replace(tasks(10_000).collect()) => panic!("it was not cut off: {done:?}"),
+        () = soon("its beginning", begun) => {}
+    }
+    drop(store);
+
+    let half = |error: StoreError| matches!(error, StoreError::HalfReplaced { .. });
+    let store = soon("an election", next.campaign()).await.expect("a store");
+    assert!(store.load().await.is_err_and(half));
+    assert!(next.read().await.is_err_and(half));
+    assert!(store.commit(vec![]).await.is_err_and(half));
+    assert_ne!(store.salvage().await.expect("a part").records, []);
+    store
+        .replace(tasks(10_000).collect())
+        .await
+        .expect("a replacement");
+    let mut expected: Vec<_> = tasks(10_000).collect();
+    expected = super::support::sorted(expected);
+    assert_eq!(super::support::records(&*store).await, expected);
+}
+
 /// For `uninstall`.
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_is_removed_by_the_only_process_there_is() {
@@ -149,7 +191,7 @@ async fn everything_is_removed_by_the_only_process_there_is() {
         .collect();
     batch.push(Write::Put(framework));
     store.commit(batch).await.expect("a commit");
-    put(&client, &place.layout().own("surprises/1"), b"x").await;
+    put(&client, &place.layout().own("surprises/1/2"), b"x").await;
 
     let other = place.process();
     let mut campaign = Box::pin(other.campaign());
@@ -166,6 +208,8 @@ async fn everything_is_removed_by_the_only_process_there_is() {
         () = soon("a second candidate", waiting) => {}
     }
     assert!(process.remove_everything().await.is_err_and(refused));
+    let told = process.require_alone().await.expect_err("not alone");
+    assert!(told.to_string().contains("stand by (host-"), "{told}");
     let loaded = store.load().await.expect("a load");
     assert_eq!(loaded.records.len(), 3_000);
     drop(campaign);
