@@ -8,7 +8,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use clap::Args;
 
 use super::{environment::EnvironmentOptions, home::Home, leader::LeaderOptions};
@@ -28,12 +28,9 @@ pub struct BackupOptions {
     pub leader: LeaderOptions,
 }
 
-/// Exit code 0 when everything is in the backup, else 1.
+/// Exit code 0 when everything is in the backup, 3 when the Gantry that was asked is silent, else 1.
 pub fn run(options: &BackupOptions) -> ExitCode {
-    match super::block_on(backup(options)) {
-        Ok(code) => code,
-        Err(error) => super::fail(format_args!("{error:#}")),
-    }
+    super::ended(super::block_on(backup(options)))
 }
 
 async fn backup(options: &BackupOptions) -> anyhow::Result<ExitCode> {
@@ -41,13 +38,19 @@ async fn backup(options: &BackupOptions) -> anyhow::Result<ExitCode> {
         Some(leader) => {
             let answer = leader.get("/api/v2/backup", BYTES_MAX).await?;
             let text = String::from_utf8(answer).context("the answer is not text")?;
-            (Backup::parse(&text)?, true)
+            let backup = Backup::parse(&text)?;
+            if backup.records.is_empty() {
+                bail!("the Gantry that was asked has nothing stored");
+            }
+            (backup, true)
         }
         None => {
             let config = options.environment.config()?;
             let home = Home::of(&config);
             let Some(loaded) = home.read().await? else {
-                bail!("there is nothing stored in {home}");
+                bail!(
+                    "there is nothing stored in {home}: FRAMEWORK_NAME, STORE, ZK_URL and ZK_PATH say where it is"
+                );
             };
             for rejected in &loaded.rejected {
                 eprintln!("error: {}: {}", rejected.key, rejected.reason);
@@ -59,10 +62,15 @@ async fn backup(options: &BackupOptions) -> anyhow::Result<ExitCode> {
     let text = backup.to_text()?;
     let contents = backup.contents();
     match &options.file {
-        None => io::stdout().lock().write_all(text.as_bytes())?,
+        None => {
+            let mut out = io::stdout().lock();
+            let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+            // Half of a backup is none, also for a reader that has seen enough.
+            written.map_err(|error| anyhow!("the backup cannot be written: {error}"))?;
+        }
         Some(path) => {
             write(path, &text).with_context(|| format!("{} cannot be written", path.display()))?;
-            println!("{}: {contents}", path.display());
+            super::tell(format_args!("{}: {contents}", path.display()));
         }
     }
     if whole {

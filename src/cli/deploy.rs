@@ -1,6 +1,10 @@
 //! `gantry deploy`: rolling updates and restarts, and what is done about them.
 
-use std::{io::Write, process::ExitCode, time::Duration};
+use std::{
+    io::Write,
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
@@ -8,12 +12,15 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    leader::Remote,
+    leader::{AskError, Remote},
     output::{self, Output, Table, ago, clean, colours, or_none},
 };
 
 /// How often a deployment is looked at while one waits for its end.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// While one waits, Gantry may be silent for so long: another has to take over, or it is started anew.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Options of `gantry deploy`.
 #[derive(Args, Debug)]
@@ -164,8 +171,25 @@ async fn standing(options: &StandingOptions, out: &mut dyn Write) -> anyhow::Res
     let leader = options.remote.leader()?;
     let path = format!("/api/v2/deployments/{}", options.id);
     let mut progress = None;
+    let mut silent_since = None;
     loop {
-        let answer = leader.json(&path).await?;
+        let answer = match leader.json(&path).await {
+            Ok(answer) => answer,
+            // It may just be changing hands.
+            Err(error) if options.wait && may_pass(&error) => {
+                let since = silent_since.get_or_insert_with(|| {
+                    eprintln!("gantry: {error:#}; trying again");
+                    Instant::now()
+                });
+                if since.elapsed() >= SILENCE_MAX {
+                    return Err(error);
+                }
+                tokio::time::sleep(LOOK_EVERY).await;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        silent_since = None;
         let deployment = Deployment::deserialize(&answer)?;
         if !options.wait || !deployment.moves() {
             show(&answer, &deployment, options.remote.output, out)?;
@@ -180,6 +204,11 @@ async fn standing(options: &StandingOptions, out: &mut dyn Write) -> anyhow::Res
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
+}
+
+fn may_pass(error: &anyhow::Error) -> bool {
+    let asked = error.downcast_ref::<AskError>();
+    asked.is_some_and(AskError::may_pass)
 }
 
 async fn act(action: &str, options: &ActOptions, out: &mut dyn Write) -> anyhow::Result<()> {
@@ -224,4 +253,58 @@ fn show(
     )?;
     writeln!(out, "started      {} ago", ago(deployment.started_at))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::TcpListener,
+    };
+
+    use super::{super::leader::Address, *};
+
+    #[tokio::test]
+    async fn whoever_waits_bears_a_change_of_the_leader_and_no_refusal() {
+        let done = r#"{"id":1,"kind":"update","status":"done","total":2,"done":2,"started_at":0}"#;
+        let reply = |status: &str, body: &str| {
+            let length = body.len();
+            format!(
+                "HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}"
+            )
+        };
+        let away = r#"{"error":{"message":"there is no leader at the moment"}}"#;
+        let unknown = r#"{"error":{"message":"there is no such deployment"}}"#;
+        let answers = [
+            // Cut off before a word.
+            String::new(),
+            reply("503 Service Unavailable", away),
+            reply("200 OK", done),
+            reply("404 Not Found", unknown),
+        ];
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let _ = stream.read(&mut [0; 8_192]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        let options = StandingOptions {
+            id: 1,
+            wait: true,
+            remote: Remote {
+                address: Address { url: Some(url) },
+                output: Output::Text,
+            },
+        };
+        let mut out = Vec::new();
+        standing(&options, &mut out).await.unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains("status       done"), "{out}");
+
+        let error = standing(&options, &mut Vec::new()).await.unwrap_err();
+        assert!(error.to_string().contains("no such deployment"), "{error}");
+    }
 }

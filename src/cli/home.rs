@@ -43,26 +43,36 @@ impl Home {
         }
     }
 
-    /// All that is stored, read without any right to write; `None` when there is no store yet.
+    /// All that is stored, read without any right to write; `None` when nothing is.
     pub(super) async fn read(&self) -> anyhow::Result<Option<Loaded>> {
-        match self {
-            Self::Memory => Ok(None),
+        let loaded = match self {
+            Self::Memory => return Ok(None),
             Self::Embedded(path) => {
                 // Opening it would make it.
                 if !path.try_exists()? {
                     return Ok(None);
                 }
                 match Embedded::open(path).await {
-                    Ok(store) => Ok(Some(store.load().await?)),
+                    Ok(store) => store.load().await?,
                     Err(StoreError::Locked { path }) => bail!(
                         "a Gantry has the store {} open: ask it with --url, or stop it",
                         path.display()
                     ),
-                    Err(error) => Err(error.into()),
+                    Err(error) => return Err(error.into()),
                 }
             }
-            Self::ZooKeeper { zookeeper, .. } => Ok(Some(zookeeper.read().await?)),
+            Self::ZooKeeper { zookeeper, .. } => zookeeper.read().await?,
+        };
+        let is_empty = loaded.records.is_empty() && loaded.rejected.is_empty();
+        Ok((!is_empty).then_some(loaded))
+    }
+
+    /// That nobody waits to lead after us.
+    pub(super) async fn require_alone(&self) -> anyhow::Result<()> {
+        if let Self::ZooKeeper { zookeeper, .. } = self {
+            zookeeper.require_alone().await?;
         }
+        Ok(())
     }
 
     /// The right to write, which no Gantry has then.

@@ -97,6 +97,15 @@ fn in_front(mark: &str, text: Option<&str>) -> String {
 }
 
 impl AskError {
+    /// Whether asking again in a moment may help.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused { status, .. } | Self::Strange { status, .. } => status.is_server_error(),
+            Self::Silent { .. } | Self::BrokenOff { .. } => true,
+            Self::TooLong { .. } => false,
+        }
+    }
+
     /// 1 when Gantry says no, 3 when it cannot be asked or cannot say at the moment.
     pub(super) fn exit_code(&self) -> ExitCode {
         match self {

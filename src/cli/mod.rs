@@ -32,7 +32,7 @@ pub mod token;
 pub mod uninstall;
 
 use std::{
-    io::{self, stdout},
+    io::{self, Write as _, stdout},
     process::ExitCode,
 };
 
@@ -123,6 +123,11 @@ pub fn run(cli: Cli) -> ExitCode {
         eprintln!("Nothing is declared in the environment. Try `gantry dev`.");
         return ExitCode::from(2);
     };
+    let unwritten = match command {
+        // 0 and 1 would say something of the plan.
+        Command::Plan(_) => ExitCode::from(255),
+        _ => ExitCode::FAILURE,
+    };
     // Not locked: what serves writes to it from other threads.
     let out = &mut stdout();
     let written = match command {
@@ -151,8 +156,15 @@ pub fn run(cli: Cli) -> ExitCode {
         Command::Env(options) => env::run(&options, out).map(|()| ExitCode::SUCCESS),
         Command::Completions(options) => completions::run(options, out).map(|()| ExitCode::SUCCESS),
     };
-    // A reader that closed the pipe has seen enough.
-    written.unwrap_or(ExitCode::SUCCESS)
+    match written.and_then(|code| out.flush().map(|()| code)) {
+        Ok(code) => code,
+        // A reader that closed the pipe has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(error) => {
+            fail(format_args!("the output cannot be written: {error}"));
+            unwritten
+        }
+    }
 }
 
 /// Runs a command that waits for others.
@@ -185,6 +197,11 @@ fn ended(outcome: anyhow::Result<ExitCode>) -> ExitCode {
     fail(format_args!("{error:#}"));
     let asked = error.downcast_ref::<leader::AskError>();
     asked.map_or(ExitCode::FAILURE, leader::AskError::exit_code)
+}
+
+/// Prints what was done, where somebody reads it: not to be read does not undo it.
+fn tell(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(stdout(), "{text}");
 }
 
 /// Prints why something could not be done.

@@ -46,9 +46,14 @@ pub fn run(options: &PlanOptions, out: &mut dyn Write) -> io::Result<ExitCode> {
             return Ok(ExitCode::from(255));
         }
     };
-    match options.output {
-        Output::Text => write!(out, "{report}")?,
-        Output::Json => output::json(out, &report)?,
+    let written = match options.output {
+        Output::Text => write!(out, "{report}"),
+        Output::Json => output::json(out, &report),
+    };
+    match written.and_then(|()| out.flush()) {
+        // A reader that closed the pipe has seen enough; the code speaks of the plan all the same.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+        _ => {}
     }
     Ok(ExitCode::from(u8::from(report.changes)))
 }
@@ -69,7 +74,9 @@ async fn stored(config: Config) -> anyhow::Result<Report> {
     let home = Home::of(&config);
     let records = match home.read().await? {
         None => {
-            eprintln!("note: nothing is stored yet in {home}");
+            eprintln!(
+                "note: nothing is stored yet in {home}, as FRAMEWORK_NAME, STORE, ZK_URL and ZK_PATH name it"
+            );
             Vec::new()
         }
         Some(loaded) => {

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use gantry_core::{FrameworkId, Record};
+use gantry_core::{FrameworkId, Key, Record};
 use gantry_mesos::{
     scheduler::{
         CallOutcome, CallSender, Epoch, EventStream, RefusalKind, SchedulerEvent, Subscription,
@@ -30,16 +30,21 @@ pub struct UninstallOptions {
     /// The framework's name, instead of typing it when asked
     #[arg(long, value_name = "NAME")]
     pub confirm: Option<String>,
+    /// Remove what is stored without asking the Mesos master, which is gone for good: tasks that
+    /// still run somewhere go on, and nobody knows of them any more
+    #[arg(long)]
+    pub without_teardown: bool,
     /// Which framework.
     #[command(flatten)]
     pub environment: EnvironmentOptions,
 }
 
-/// Exit code 0 when Mesos does not know the framework any more and nothing is stored, else 1.
+/// Exit code 0 when Mesos does not know the framework any more, if it was to be asked, and nothing is
+/// stored; else 1.
 pub fn run(options: &UninstallOptions) -> ExitCode {
     let uninstalled = options.environment.config().and_then(|config| {
-        confirm(&config, options.confirm.as_deref())?;
-        super::block_on(uninstall(&config))
+        confirm(&config, options)?;
+        super::block_on(uninstall(&config, options.without_teardown))
     });
     match uninstalled {
         Ok(()) => ExitCode::SUCCESS,
@@ -47,13 +52,23 @@ pub fn run(options: &UninstallOptions) -> ExitCode {
     }
 }
 
-fn confirm(config: &Config, given: Option<&str>) -> anyhow::Result<()> {
+fn confirm(config: &Config, options: &UninstallOptions) -> anyhow::Result<()> {
     let name = config.framework.name.as_str();
-    let given = match given {
-        Some(given) => given.to_owned(),
+    let given = match &options.confirm {
+        Some(given) => given.clone(),
         None => {
-            println!("This ends every task of the framework '{name}', and removes all that is");
-            println!("stored in {}. It cannot be undone.", config.store);
+            let store = &config.store;
+            if options.without_teardown {
+                println!(
+                    "This removes all that is stored in {store} of the framework '{name}'. Its tasks"
+                );
+                println!(
+                    "are not ended: where they still run, nobody knows of them any more. It cannot be undone."
+                );
+            } else {
+                println!("This ends every task of the framework '{name}', and removes all that is");
+                println!("stored in {store}. It cannot be undone.");
+            }
             print!("Type the framework's name to go on: ");
             stdout().flush()?;
             let mut line = String::new();
@@ -67,28 +82,52 @@ fn confirm(config: &Config, given: Option<&str>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn uninstall(config: &Config) -> anyhow::Result<()> {
+async fn uninstall(config: &Config, without_teardown: bool) -> anyhow::Result<()> {
     let home = Home::of(config);
-    if let Home::Embedded(path) = &home
-        && !path.try_exists()?
-    {
-        bail!("there is nothing stored in {home}");
+    let is_empty = match &home {
+        Home::Embedded(path) => !path.try_exists()?,
+        // What cannot be read is something, too.
+        home => home.read().await.is_ok_and(|loaded| loaded.is_none()),
+    };
+    if is_empty {
+        bail!(
+            "there is nothing stored in {home}: FRAMEWORK_NAME, STORE, ZK_URL and ZK_PATH say where it is"
+        );
     }
     let leading = home.lead().await?;
-    let ended = end_tasks(config, &*leading).await;
-    if let Err(error) = ended {
-        leading.resign().await;
-        return Err(error.context(format!("nothing is removed from {home}")));
-    }
+    let ended = async {
+        // Before anything is ended: whoever leads next would go on with what is stored.
+        home.require_alone().await?;
+        end_tasks(config, &*leading, without_teardown).await
+    };
+    let ended = match ended.await {
+        Ok(ended) => ended,
+        Err(error) => {
+            leading.resign().await;
+            return Err(error.context(format!("nothing is removed from {home}")));
+        }
+    };
     let place = home.to_string();
-    home.remove(leading).await?;
-    println!("{place}: everything is removed");
+    home.remove(leading).await.with_context(|| {
+        let but = if ended {
+            "the tasks have ended, but "
+        } else {
+            ""
+        };
+        format!("{but}not all is removed from {place}: repeat `gantry uninstall`")
+    })?;
+    super::tell(format_args!("{place}: everything is removed"));
     Ok(())
 }
 
-/// Has Mesos forget the framework, which ends its tasks.
-async fn end_tasks(config: &Config, store: &dyn gantry_store::Store) -> anyhow::Result<()> {
-    let loaded = store.load().await?;
+/// Has Mesos forget the framework, which ends its tasks; false when it is not to be asked.
+async fn end_tasks(
+    config: &Config,
+    store: &dyn gantry_store::Store,
+    without_teardown: bool,
+) -> anyhow::Result<bool> {
+    // Also of a restoration that was cut off.
+    let loaded = store.salvage().await?;
     let tasks = loaded
         .records
         .iter()
@@ -98,19 +137,38 @@ async fn end_tasks(config: &Config, store: &dyn gantry_store::Store) -> anyhow::
         Record::Framework(framework) => Some(framework.id.clone()),
         _ => None,
     });
+    if without_teardown {
+        super::tell(format_args!(
+            "{tasks} tasks are recorded; none is ended, as the master is not asked"
+        ));
+        return Ok(false);
+    }
+    let mut rejected = loaded.rejected.iter();
+    let unreadable = rejected.find(|rejected| rejected.of == Some(Key::Framework));
+    if let Some(rejected) = unreadable {
+        bail!(
+            "the framework's id cannot be read: {}: {}; mend it, or restore a backup",
+            rejected.key,
+            rejected.reason
+        );
+    }
     let Some(id) = id else {
-        println!("no framework id is stored: Mesos knows nothing of this framework");
-        return Ok(());
+        super::tell(format_args!(
+            "no framework id is stored: Mesos knows nothing of this framework"
+        ));
+        return Ok(true);
     };
-    println!("framework {id}: {tasks} tasks are recorded, and all end");
+    super::tell(format_args!(
+        "framework {id}: {tasks} tasks are recorded, and all end"
+    ));
     let last_words = std::sync::Mutex::new(String::new());
     let asked = timeout(MESOS_WITHIN, tear_down(config, &id, &last_words));
     match asked.await {
-        Ok(outcome) => outcome,
+        Ok(outcome) => outcome.map(|()| true),
         Err(_) => {
             let last = last_words.lock().map(|last| last.clone());
             bail!(
-                "Mesos did not accept TEARDOWN within {} s: {}",
+                "Mesos did not accept TEARDOWN within {} s: {}; where the cluster is gone for good, give --without-teardown",
                 MESOS_WITHIN.as_secs(),
                 last.unwrap_or_default()
             )
@@ -143,7 +201,7 @@ async fn tear_down(
                 }
                 let master = subscribed.master;
                 if ask(&sender, subscribed.epoch, &mut events).await? {
-                    println!("the master at {master} accepted TEARDOWN");
+                    super::tell(format_args!("the master at {master} accepted TEARDOWN"));
                     return Ok(());
                 }
                 asked = Some(master);
@@ -153,8 +211,10 @@ async fn tear_down(
                 ..
             } => {
                 match asked {
-                    Some(master) => println!("the master at {master} accepted TEARDOWN"),
-                    None => println!("Mesos has removed this framework already"),
+                    Some(master) => {
+                        super::tell(format_args!("the master at {master} accepted TEARDOWN"))
+                    }
+                    None => super::tell(format_args!("Mesos has removed this framework already")),
                 }
                 return Ok(());
             }

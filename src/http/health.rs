@@ -75,14 +75,19 @@ impl Found {
         (StatusCode::OK, but(&text, self.hindrances()))
     }
 
-    /// Why a leader should be replaced.
-    fn ailment(&self) -> Option<String> {
-        let for_good = matches!(
+    /// Whether only an operator can help: whoever is started in our place is in the same position,
+    /// or takes the framework away from another that acts.
+    fn waits_for_an_operator(&self) -> bool {
+        matches!(
             self.connection.state,
             ConnectionState::Removed | ConnectionState::FailedOver
-        );
-        if for_good {
-            return self.connection.problem();
+        )
+    }
+
+    /// Why a leader should be replaced.
+    fn ailment(&self) -> Option<String> {
+        if self.waits_for_an_operator() {
+            return None;
         }
         // One that has just taken over has had no time to hear the master.
         let took_over = (self.home.kind == HomeKind::ZooKeeper).then_some(self.standing.since);
@@ -110,8 +115,11 @@ impl Found {
                 brake.troubled, brake.of
             )
         });
+        // It speaks of the store, where that is the problem.
+        let connection = self.waits_for_an_operator();
+        let connection = connection.then(|| self.connection.problem()).flatten();
         [
-            self.connection.store.problem(),
+            connection.or_else(|| self.connection.store.problem()),
             self.home.reach.problem(),
             brake,
         ]

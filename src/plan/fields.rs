@@ -21,6 +21,9 @@ use crate::{
 /// Longest value in a text for people, in characters; in JSON values are whole.
 const VALUE_MAX: usize = 200;
 
+/// Characters that are shown before the first difference of two long values.
+const CONTEXT: usize = 50;
+
 /// A field that is another than before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct FieldChange {
@@ -43,15 +46,35 @@ pub enum Shown {
     Secret,
 }
 
-impl fmt::Display for Shown {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = match self {
+impl Shown {
+    fn as_str(&self) -> &str {
+        match self {
             Self::Secret => MASK,
             Self::Text(text) => text,
-        };
+        }
+    }
+
+    /// Where a text for people begins, in characters, so that the first difference from `other` is
+    /// in it.
+    fn begin(&self, other: &Self) -> usize {
+        let pairs = self.as_str().chars().zip(other.as_str().chars());
+        let same = pairs.take_while(|(one, other)| one == other).count();
+        if same + CONTEXT <= VALUE_MAX {
+            return 0;
+        }
+        same - CONTEXT
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>, begin: usize) -> fmt::Result {
+        let text = self.as_str();
         // One line, whatever is in it.
-        let mut cut: String = text.chars().take(VALUE_MAX).collect();
-        if cut.len() < text.len() {
+        let mut cut = String::new();
+        if begin > 0 {
+            cut.push('…');
+        }
+        let mut rest = text.chars().skip(begin);
+        cut.extend(rest.by_ref().take(VALUE_MAX));
+        if rest.next().is_some() {
             cut.push('…');
         }
         let plain = !cut.is_empty() && !cut.contains(|c: char| c.is_control() || c.is_whitespace());
@@ -63,12 +86,28 @@ impl fmt::Display for Shown {
     }
 }
 
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, 0)
+    }
+}
+
+/// `a -> b`. Of long values what is around their first difference.
+pub(super) struct Change<'a>(pub(super) &'a Shown, pub(super) &'a Shown);
+
+impl fmt::Display for Change<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(before, after) = self;
+        let begin = before.begin(after);
+        before.write(f, begin)?;
+        f.write_str(" -> ")?;
+        after.write(f, begin)
+    }
+}
+
 impl Serialize for Shown {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(match self {
-            Self::Secret => MASK,
-            Self::Text(text) => text,
-        })
+        serializer.serialize_str(self.as_str())
     }
 }
 

@@ -116,6 +116,34 @@ fn a_plan_is_told_field_by_field() {
 }
 
 #[test]
+fn of_long_values_the_difference_is_shown() {
+    let long = |word: &str| format!("echo {} {word} {}", "a".repeat(300), "b".repeat(300));
+    let records = stored(declared(&[("TASK1_CMD", &long("before"))]));
+    let text = report(declared(&[("TASK1_CMD", &long("after"))]), records.clone()).to_string();
+    let line = text.lines().find(|line| line.contains("cmd:")).unwrap();
+    assert!(line.starts_with("    cmd: \"…aaa"), "{line}");
+    assert!(
+        line.contains("aa before bb") && line.contains("aa after bb"),
+        "{line}"
+    );
+    assert!(
+        line.contains("b…\" -> \"…a") && line.ends_with("b…\""),
+        "{line}"
+    );
+    assert!(line.chars().count() < 450, "{line}");
+
+    // The end alone, and one that is the beginning of the other.
+    let cut = long("before");
+    let cut = &cut[..cut.len() - 1];
+    let text = report(declared(&[("TASK1_CMD", cut)]), records).to_string();
+    let (one, other) = ("b".repeat(51), "b".repeat(50));
+    assert!(
+        text.contains(&format!("cmd: …{one} -> …{other}\n")),
+        "{text}"
+    );
+}
+
+#[test]
 fn nothing_changes_when_all_is_as_stored() {
     let records = stored(declared(&[]));
     assert!(as_stored(&declared(&[]), &records));
@@ -160,6 +188,7 @@ fn a_sealed_declaration_holds_no_secret_and_gives_the_same_plan() {
         &[][..],
         &[("TASK0_SECRET_ENV", r#"{"TOKEN":"open"}"#)],
         &[("TASK0_URI", "http://me:open@files/a.tgz")],
+        &[("TASK0_URI", "http://me:sesame@files/a.tgz?token=open")],
         &[("TASK0_CONTAINER_PARAMS", parameters)],
         &[("TASK0_IMAGE", "nginx:1.25"), ("TASK0_NUM_INSTANCES", "1")],
     ] {

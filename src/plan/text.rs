@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Action, FieldChange, Numbers, Report, WorkloadReport};
+use super::{Action, FieldChange, Numbers, Report, WorkloadReport, fields::Change};
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -72,7 +72,7 @@ impl fmt::Display for FieldChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = &self.path;
         match (&self.before, &self.after) {
-            (Some(before), Some(after)) => write!(f, "{path}: {before} -> {after}"),
+            (Some(before), Some(after)) => write!(f, "{path}: {}", Change(before, after)),
             (None, Some(after)) => write!(f, "{path}: {after}"),
             (Some(before), None) => write!(f, "{path}: {before} -> not set"),
             (None, None) => f.write_str(path),

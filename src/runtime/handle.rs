@@ -2,18 +2,19 @@
 
 use std::{
     sync::{
-        Arc, Weak,
+        Arc, OnceLock, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
+use futures_util::{FutureExt as _, future::BoxFuture};
 use gantry_core::{
     Actor, Answer, Command, Question, Refusal, ReplyToken, TaskId, Timestamp, Verdict, View,
     Workloads,
 };
-use gantry_store::{Lease, Loaded, Member, Store};
+use gantry_store::{Lease, Loaded, Member, Store, StoreError};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -63,6 +64,7 @@ impl Handle {
                 entrance: ArcSwapOption::empty(),
                 tokens: AtomicU64::new(1),
                 home: Box::new(home),
+                reader: OnceLock::new(),
                 me,
             }),
         }
@@ -111,16 +113,33 @@ impl Handle {
         }
     }
 
-    /// All that is stored, as the store of this term reads it. Takes a second for some 100,000
-    /// tasks.
+    /// The same handle, of a process that can read what is stored also while it does not lead.
+    pub fn with_reader(
+        self,
+        read: impl Fn() -> BoxFuture<'static, Result<Loaded, StoreError>> + Send + Sync + 'static,
+    ) -> Self {
+        // Once for each handle.
+        let _ = self.shared.reader.set(Box::new(read));
+        self
+    }
+
+    /// All that is stored, as the store of this term reads it, or as it is read without leading. Takes
+    /// a second for some 100,000 tasks.
     ///
     /// # Errors
     /// [`CommandError::Unavailable`] when it cannot be read, or Gantry is stopping;
-    /// [`CommandError::StandBy`].
+    /// [`CommandError::StandBy`] where it cannot be read without leading.
     pub async fn stored(&self) -> Result<Loaded, CommandError> {
-        let store = self.entrance()?.store.upgrade();
-        let store = store.ok_or_else(CommandError::not_taken)?;
-        match tokio::time::timeout(READ_WITHIN, store.load()).await {
+        let read = match (self.entrance(), self.shared.reader.get()) {
+            (Ok(entrance), _) => {
+                let store = entrance.store.upgrade();
+                let store = store.ok_or_else(CommandError::not_taken)?;
+                async move { store.load().await }.boxed()
+            }
+            (Err(_), Some(read)) => read(),
+            (Err(error), None) => return Err(error),
+        };
+        match tokio::time::timeout(READ_WITHIN, read).await {
             Ok(Ok(loaded)) => Ok(loaded),
             Ok(Err(error)) => Err(CommandError::Unavailable {
                 reason: error.to_string(),
@@ -299,8 +318,12 @@ pub(crate) struct Shared {
     entrance: ArcSwapOption<Entrance>,
     tokens: AtomicU64,
     home: Box<dyn Fn() -> HomeStatus + Send + Sync>,
+    reader: OnceLock<Reader>,
     me: Member,
 }
+
+/// Reads what is stored, without leading.
+type Reader = Box<dyn Fn() -> BoxFuture<'static, Result<Loaded, StoreError>> + Send + Sync>;
 
 /// The way into the term that runs.
 struct Entrance {

@@ -2,6 +2,7 @@
 
 use std::{future::ready, sync::Arc};
 
+use futures_util::{FutureExt as _, future::BoxFuture};
 use gantry_core::View;
 use gantry_store::{Loaded, Store, StoreError, ZooKeeper, ZooKeeperStatus};
 use tokio::{sync::watch, task::JoinHandle};
@@ -48,7 +49,7 @@ impl Home for Alone {
 
 /// A place on ZooKeeper.
 pub(super) struct Ensemble {
-    zookeeper: ZooKeeper,
+    zookeeper: Arc<ZooKeeper>,
     following: JoinHandle<()>,
 }
 
@@ -56,7 +57,8 @@ impl Ensemble {
     /// Begins to connect.
     pub(super) fn open(place: &config::ZooKeeper, config: &Config, view: View) -> (Self, Handle) {
         let me = store::member(config);
-        let zookeeper = store::zookeeper(place, me.clone());
+        let zookeeper = Arc::new(store::zookeeper(place, me.clone()));
+        let read = reader(&zookeeper);
         let (told, known) = watch::channel(HomeStatus {
             kind: HomeKind::ZooKeeper,
             reach: Reach::Never {
@@ -69,8 +71,27 @@ impl Ensemble {
             zookeeper,
             following,
         };
-        let handle = Handle::new(me, view, move || known.borrow().clone());
+        let handle = Handle::new(me, view, move || known.borrow().clone()).with_reader(read);
         (home, handle)
+    }
+}
+
+/// Reads what is stored as long as `zookeeper` lives, which is as long as this process may lead.
+fn reader(
+    zookeeper: &Arc<ZooKeeper>,
+) -> impl Fn() -> BoxFuture<'static, Result<Loaded, StoreError>> + Send + Sync + use<> {
+    let zookeeper = Arc::downgrade(zookeeper);
+    move || {
+        let zookeeper = zookeeper.upgrade();
+        let read = async move {
+            match zookeeper {
+                Some(zookeeper) => zookeeper.read().await,
+                None => Err(StoreError::Unavailable {
+                    reason: "Gantry is stopping".to_owned(),
+                }),
+            }
+        };
+        read.boxed()
     }
 }
 

@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use gantry_store::ZooKeeper;
 use gantry_testbed::Ensemble;
 use serde_json::Value;
 
@@ -63,6 +64,10 @@ async fn gantry(directory: &Path, variables: &Variables, arguments: &[&str]) -> 
         .env_clear()
         .envs(variables)
         .current_dir(directory);
+    ended(command).await
+}
+
+async fn ended(mut command: Command) -> Done {
     let output = tokio::task::spawn_blocking(move || command.output());
     let Output {
         status,
@@ -77,6 +82,22 @@ async fn gantry(directory: &Path, variables: &Variables, arguments: &[&str]) -> 
     );
     let code = status.code().unwrap_or(-1);
     Done { code, out, all }
+}
+
+/// Runs `gantry` where what it prints cannot be written.
+async fn into_full(directory: &Path, variables: &Variables, arguments: &[&str]) -> Done {
+    let mut command = Command::new("sh");
+    command
+        .args([
+            "-c",
+            r#""$0" "$@" > /dev/full"#,
+            env!("CARGO_BIN_EXE_gantry"),
+        ])
+        .args(arguments)
+        .env_clear()
+        .envs(variables)
+        .current_dir(directory);
+    ended(command).await
 }
 
 async fn runs(api: &Api, instances: &[&str]) -> BTreeMap<String, String> {
@@ -113,6 +134,14 @@ async fn a_plan_tells_what_a_start_would_change_and_changes_nothing() {
     assert_eq!(plan.code, 1, "{}", plan.all);
     assert!(plan.out.starts_with("test: 2 new\n+ web\n"), "{}", plan.out);
     assert!(!directory.join("gantry.redb").exists());
+    assert!(plan.all.contains("nothing is stored yet"), "{}", plan.all);
+    // Neither code of a plan is true of one that nobody could read.
+    let full = into_full(directory, &first, &["plan"]).await;
+    assert!(
+        full.code == 255 && full.all.contains("cannot be written"),
+        "{}",
+        full.all
+    );
 
     let (program, api) = serve(directory, &first, &[]).await;
     let tasks = runs(&api, &ALL).await;
@@ -225,6 +254,9 @@ async fn a_backup_comes_back_as_it_was() {
         let request = request.try_clone().unwrap().header(header, value);
         let answer = request.send().await.unwrap();
         assert_eq!(answer.status(), 403, "{header}");
+        let told = answer.text().await.unwrap();
+        let by_name = told.contains("by its address, as http://127.0.0.1:");
+        assert_eq!(by_name, header == "Host", "{told}");
     }
     stop(program).await;
     let taken = gantry(directory, &first, &["backup", "a.json"]).await;
@@ -242,6 +274,20 @@ async fn a_backup_comes_back_as_it_was() {
     let on_stdout = gantry(directory, &first, &["backup"]).await;
     let on_stdout: Value = serde_json::from_str(&on_stdout.out).unwrap();
     assert_eq!(on_stdout["records"], kept);
+    let full = into_full(directory, &first, &["backup"]).await;
+    assert!(
+        full.code == 1 && full.all.contains("cannot be written"),
+        "{}",
+        full.all
+    );
+    let full = into_full(directory, &first, &["backup", "full.json"]).await;
+    assert!(
+        full.code == 0 && records(&directory.join("full.json")) == kept,
+        "{}",
+        full.all
+    );
+    let gone = gantry(directory, &first, &["backup", "--url", &api.base]).await;
+    assert_eq!(gone.code, 3, "{}", gone.all);
 
     // What would lose or mix something is refused, and changes nothing.
     let refused = async |variables: &Variables, file: &str, why: &str| {
@@ -373,6 +419,52 @@ async fn uninstall_ends_every_task_and_leaves_nothing() {
         done.out
     );
     assert!(!store.exists());
+
+    // Where the cluster is gone for good nobody can be asked.
+    let (program, api) = serve(directory, &first, &[]).await;
+    runs(&api, &ALL).await;
+    stop(program).await;
+    let unasked = ["uninstall", "--confirm", "test", "--without-teardown"];
+    let done = gantry(
+        directory,
+        &with(&first, &[("MESOS_MASTER", "127.0.0.1:9")]),
+        &unasked,
+    )
+    .await;
+    assert_eq!(done.code, 0, "{}", done.all);
+    assert!(
+        done.out.contains("3 tasks are recorded; none is ended"),
+        "{}",
+        done.out
+    );
+    assert!(!store.exists());
+    assert_eq!(local.live().await.len(), 3);
+}
+
+/// Another process of the framework, on a host of this name.
+fn process(ensemble: &Ensemble, name: &str) -> ZooKeeper {
+    ZooKeeper::connect(gantry_store::ZooKeeperConfig {
+        hosts: ensemble.hosts(),
+        chroot: Some("/below".to_owned()),
+        root: "/dcos-service-test".to_owned(),
+        auth: Some("me:sesame".to_owned().into()),
+        tls: None,
+        session_timeout: Duration::from_secs(10),
+        member: gantry_store::Member {
+            id: name.to_owned(),
+            host: format!("{name}.host"),
+            url: None,
+        },
+    })
+}
+
+/// Until exactly these stand by, as the leader sees it.
+async fn stand_by(leader: &ZooKeeper, hosts: &str) {
+    until(hosts, async || {
+        let alone = leader.require_alone().await;
+        alone.err()?.to_string().contains(hosts).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -395,10 +487,26 @@ async fn a_store_moves_to_zookeeper_and_is_removed_from_it() {
     let moved = with(&first, &[("STORE", ""), ("ZK_URL", &servers)]);
     let plan = gantry(directory, &moved, &["plan"]).await;
     assert!(
-        plan.code == 1 && plan.out.starts_with("test: 2 new\n"),
+        plan.code == 1
+            && plan.out.starts_with("test: 2 new\n")
+            && plan.all.contains("nothing is stored yet"),
         "{}",
         plan.all
     );
+    // Nothing takes the place of what was.
+    let yesterday = fs::read(directory.join("a.json")).unwrap();
+    for arguments in [
+        &["backup", "a.json"][..],
+        &["uninstall", "--confirm", "test"],
+    ] {
+        let done = gantry(directory, &moved, arguments).await;
+        assert!(
+            done.code == 1 && done.all.contains("nothing stored"),
+            "{}",
+            done.all
+        );
+    }
+    assert_eq!(fs::read(directory.join("a.json")).unwrap(), yesterday);
     let restored = gantry(directory, &moved, &["restore", "a.json"]).await;
     assert_eq!(restored.code, 0, "{}", restored.all);
     assert!(
@@ -418,19 +526,7 @@ async fn a_store_moves_to_zookeeper_and_is_removed_from_it() {
     );
 
     // While another leads, it can be looked at and not touched.
-    let other = gantry_store::ZooKeeper::connect(gantry_store::ZooKeeperConfig {
-        hosts: ensemble.hosts(),
-        chroot: Some("/below".to_owned()),
-        root: "/dcos-service-test".to_owned(),
-        auth: Some("me:sesame".to_owned().into()),
-        tls: None,
-        session_timeout: Duration::from_secs(10),
-        member: gantry_store::Member {
-            id: "other".to_owned(),
-            host: "other.host".to_owned(),
-            url: None,
-        },
-    });
+    let other = process(&ensemble, "other");
     let leading = other.campaign().await.unwrap();
     let hurried = with(&moved, &[("ZK_SESSION_TIMEOUT", "4s")]);
     let (restore, uninstall) = tokio::join!(
@@ -447,8 +543,45 @@ async fn a_store_moves_to_zookeeper_and_is_removed_from_it() {
     let looked = gantry(directory, &moved, &["backup", "c.json"]).await;
     assert_eq!(looked.code, 0, "{}", looked.all);
     assert_eq!(records(&directory.join("c.json")), kept);
+    // Nothing is ended while another waits for its turn.
+    until("the sessions of those that gave up to expire", async || {
+        other.require_alone().await.ok()
+    })
+    .await;
+    let (place, variables) = (directory.to_owned(), moved.clone());
+    let uninstall = tokio::spawn(async move {
+        gantry(&place, &variables, &["uninstall", "--confirm", "test"]).await
+    });
+    stand_by(&other, "(127.0.0.1)").await;
+    let third = process(&ensemble, "third");
+    let waiting = tokio::spawn(async move { third.campaign().await.map(|_| ()) });
+    stand_by(&other, "(127.0.0.1, third.host)").await;
     leading.resign().await;
     drop((leading, other));
+    let done = uninstall.await.unwrap();
+    assert!(
+        done.code == 1
+            && done.all.contains("nothing is removed")
+            && done.all.contains("stand by (third.host): stop them first"),
+        "{}",
+        done.all
+    );
+    assert_eq!(local.live().await.len(), 3);
+    waiting.await.unwrap().unwrap();
+
+    // Of several Gantrys each gives the backup.
+    let (leader, _) = serve(directory, &moved, &[]).await;
+    let mut second = Program::start(directory, "second", &["serve"], &moved);
+    let api = Api::at(&second.said("HTTP is served address=").await);
+    second.said("this Gantry stands by").await;
+    let asked = gantry(directory, &moved, &["backup", "--url", &api.base, "d.json"]).await;
+    assert_eq!(asked.code, 0, "{}", asked.all);
+    assert_eq!(
+        records(&directory.join("d.json"))["framework"],
+        kept["framework"]
+    );
+    stop(second).await;
+    stop(leader).await;
 
     let done = gantry(directory, &moved, &["uninstall", "--confirm", "test"]).await;
     assert_eq!(done.code, 0, "{}", done.all);

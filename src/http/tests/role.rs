@@ -6,15 +6,15 @@ use std::{
 };
 
 use actix_web::{body::MessageBody as _, dev::ServerHandle};
-use gantry_core::Timestamp;
-use gantry_store::Member;
+use gantry_core::{Timestamp, View};
+use gantry_store::{Lease, Member};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::world::{START, World, member, rich_service, service};
 use crate::{
     auth::{Access, NewToken},
     http::{self, HttpSettings},
-    runtime::{Reach, wall},
+    runtime::{ConnectionState, Reach, wall},
 };
 
 /// Where changes are refused quickly when there is nobody to make them.
@@ -400,6 +400,16 @@ async fn health_says_everything_and_fails_only_where_a_restart_may_help() {
     assert_eq!(status, 200);
     assert!(text.starts_with("OK: stand-by of leader.example, but ") && text.contains("gone"));
 
+    world.follow(None);
+    let (status, text) = health().await;
+    assert_eq!(status, 200);
+    assert!(
+        text.starts_with("OK: stand-by, no leader is known"),
+        "{text}"
+    );
+    world.shared.place.start(wall(), Lease::forever());
+    assert_eq!(health().await, (200, "OK: about to lead".to_owned()));
+
     // One that has just taken over is not blamed for what it could not hear.
     world.follow(None);
     world.lead();
@@ -409,6 +419,42 @@ async fn health_says_everything_and_fails_only_where_a_restart_may_help() {
     assert_eq!(status, 200);
     assert!(
         text.starts_with("OK, but ") && text.contains("gone"),
+        "{text}"
+    );
+
+    // Only an operator can help: whoever were started instead would be in the same position.
+    world.follow(None);
+    let connection = &world.shared.connection;
+    connection.set_framework_id("f-1".to_owned());
+    for (state, text) in [
+        (
+            ConnectionState::Removed,
+            "OK, but the Mesos master has removed this framework",
+        ),
+        (
+            ConnectionState::FailedOver,
+            "OK, but another scheduler has subscribed",
+        ),
+    ] {
+        connection.set_state(state, wall());
+        world.heartbeat(Timestamp::from_millis(START));
+        let (status, told) = health().await;
+        assert_eq!(status, 200, "{told}");
+        assert!(told.starts_with(text), "{told}");
+    }
+    connection.set_state(ConnectionState::Subscribed, wall());
+    let mut view = View::clone(&world.state.handle().view());
+    view.brake = Some(gantry_core::Brake {
+        since: Timestamp::from_millis(START),
+        troubled: 7,
+        of: 9,
+    });
+    world.shared.view.store(view.into());
+    world.heartbeat(wall());
+    let (status, text) = health().await;
+    assert_eq!(status, 200);
+    assert!(
+        text.starts_with("OK, but the brake is on since 7 of 9 tasks failed at once"),
         "{text}"
     );
 

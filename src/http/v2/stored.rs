@@ -104,12 +104,8 @@ pub(crate) async fn backup(
     request: HttpRequest,
     state: web::Data<AppState>,
 ) -> Result<HttpResponse, ApiError> {
-    if state.gate().is_open() && !from_this_machine(&request) {
-        return Err(ApiError::new(
-            Code::Forbidden,
-            "without login, a backup is given to programs of the same machine alone, and through no proxy",
-        )
-        .remedy("run `gantry backup` there, or on the store itself"));
+    if state.gate().is_open() {
+        from_this_machine(&request)?;
     }
     let turn = Turn::take()?;
     let loaded = state.handle().stored().await?;
@@ -136,9 +132,9 @@ pub(crate) async fn backup(
     })
 }
 
-/// Whether a program of this machine asks for itself: no proxy for another, and no browser for a
-/// page that has made its own name lead here.
-fn from_this_machine(request: &HttpRequest) -> bool {
+/// Makes sure that a program of this machine asks for itself: no proxy for another, and no browser for
+/// a page that has made its own name lead here.
+fn from_this_machine(request: &HttpRequest) -> Result<(), ApiError> {
     const OF_OTHERS: [HeaderName; 5] = [
         header::FORWARDED,
         header::VIA,
@@ -152,11 +148,32 @@ fn from_this_machine(request: &HttpRequest) -> bool {
         .get(header::HOST)
         .and_then(|host| host.to_str().ok());
     // Where we listen at one address alone, programs of this machine come from it.
-    let ours = request.app_config().local_addr().ip();
+    let ours = request.app_config().local_addr();
     let peer = request.peer_addr().map(|peer| peer.ip());
-    plain
-        && host.is_some_and(is_address)
-        && peer.is_some_and(|peer| peer.is_loopback() || peer == ours)
+    if !plain || !peer.is_some_and(|peer| peer.is_loopback() || peer == ours.ip()) {
+        return Err(ApiError::new(
+            Code::Forbidden,
+            "without login, a backup is given to programs of the same machine alone, and through no proxy",
+        )
+        .remedy("run `gantry backup` there, or on the store itself"));
+    }
+    if host.is_some_and(is_address) {
+        return Ok(());
+    }
+    let scheme = if request.app_config().secure() {
+        "https"
+    } else {
+        "http"
+    };
+    let address = if ours.ip().is_unspecified() {
+        SocketAddr::from(([127, 0, 0, 1], ours.port()))
+    } else {
+        ours
+    };
+    let message = format!(
+        "without login, a backup is given where this Gantry is asked by its address, as {scheme}://{address}: the name may be that of another"
+    );
+    Err(ApiError::new(Code::Forbidden, message).remedy("ask again with the address in it"))
 }
 
 /// `127.0.0.1:3000`, `[::1]`, `localhost`: what no name of another can be.
