@@ -150,14 +150,8 @@ fn from_this_machine(request: &HttpRequest) -> Result<(), ApiError> {
     // Where we listen at one address alone, programs of this machine come from it.
     let ours = request.app_config().local_addr();
     let peer = request.peer_addr().map(|peer| peer.ip());
-    if !plain || !peer.is_some_and(|peer| peer.is_loopback() || peer == ours.ip()) {
-        return Err(ApiError::new(
-            Code::Forbidden,
-            "without login, a backup is given to programs of the same machine alone, and through no proxy",
-        )
-        .remedy("run `gantry backup` there, or on the store itself"));
-    }
-    if host.is_some_and(is_address) {
+    let local = peer.is_some_and(|peer| peer.is_loopback() || peer == ours.ip());
+    if plain && local && host.is_some_and(is_address) {
         return Ok(());
     }
     let scheme = if request.app_config().secure() {
@@ -171,9 +165,11 @@ fn from_this_machine(request: &HttpRequest) -> Result<(), ApiError> {
         ours
     };
     let message = format!(
-        "without login, a backup is given where this Gantry is asked by its address, as {scheme}://{address}: the name may be that of another"
+        "without login, a backup is given to programs of the same machine alone, which ask \
+         {scheme}://{address}: under no name, and through no proxy"
     );
-    Err(ApiError::new(Code::Forbidden, message).remedy("ask again with the address in it"))
+    Err(ApiError::new(Code::Forbidden, message)
+        .remedy("run `gantry backup` there, or on the store itself"))
 }
 
 /// `127.0.0.1:3000`, `[::1]`, `localhost`: what no name of another can be.
