@@ -328,6 +328,14 @@ impl Loading {
         });
     }
 
+    /// Whether there may be tasks among the entries.
+    pub(crate) fn may_have_tasks(&self) -> bool {
+        let records = self.loaded.records.iter();
+        let mut read = records.filter(|record| matches!(record, Record::Task(_)));
+        let mut rejected = self.loaded.rejected.iter();
+        read.next().is_some() || rejected.any(|one| matches!(one.of, Some(Key::Task(_)) | None))
+    }
+
     /// All entries were taken in.
     ///
     /// # Errors

@@ -3,7 +3,7 @@
 use std::{collections::HashSet, collections::VecDeque};
 
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
-use gantry_core::{FrameworkId, FrameworkRecord, Key, Record, Timestamp};
+use gantry_core::{FrameworkId, FrameworkRecord, Key, Record, TaskId, Timestamp};
 use zookeeper_client::{Client, Error, MultiReadResult, Stat};
 
 use super::{
@@ -81,7 +81,7 @@ pub(super) async fn everything(client: &Client, shared: &Shared) -> Result<Read,
         Ok(plain) => settle_framework(&shared.layout, &mut loaded, plain),
         Err(unusable) => Err(unusable),
     };
-    if let Err(Unusable { place, reason }) = settled {
+    if let Err(Unusable { place, reason, .. }) = settled {
         return Err(StoreError::Corrupt { place, reason });
     }
     for task in gathered
@@ -111,7 +111,7 @@ pub(super) async fn salvage(client: &Client, shared: &Shared) -> Result<Loaded, 
         Ok(plain) => settle_framework(&shared.layout, &mut loaded, plain),
         Err(unusable) => Err(unusable),
     };
-    if let Err(Unusable { place, reason }) = settled {
+    if let Err(Unusable { place, reason, .. }) = settled {
         let of = Some(Key::Framework);
         loaded.rejected.push(Rejected {
             key: place,
@@ -138,6 +138,8 @@ struct Gathered {
 struct Unusable {
     place: String,
     reason: String,
+    /// It holds nothing: the original, which makes it first and fills it then, died in between.
+    is_empty: bool,
 }
 
 async fn gather(client: &Client, shared: &Shared) -> Result<Gathered, StoreError> {
@@ -156,15 +158,27 @@ async fn gather(client: &Client, shared: &Shared) -> Result<Gathered, StoreError
     let plain = reading.framework_id().await?;
     let mut original = Vec::new();
     let originals = reading.originals().await?;
+    let had_tasks = !originals.is_empty();
     for (name, bytes, stat) in originals {
         match import::Original::read(&name, &bytes, &stat) {
             Ok(task) => original.push(task),
-            Err(reason) => loading.reject(
-                &format!("{}/{name}", shared.layout.original_tasks()),
-                reason,
-            ),
+            Err(reason) => {
+                let task = Key::Task(TaskId::new(name.as_str()));
+                let node = shared.layout.node(&codec::path(&task));
+                if reading.nodes.contains(&fingerprint(&node)) {
+                    // Taken over since, by what Mesos said of it.
+                    original.push(import::Original { name, record: None });
+                    continue;
+                }
+                let place = format!("{}/{name}", shared.layout.original_tasks());
+                loading.reject_record(Some(task), &place, reason);
+            }
         }
     }
+    let plain = match plain {
+        Err(unusable) if unusable.is_empty && !had_tasks && !loading.may_have_tasks() => Ok(None),
+        plain => plain,
+    };
     Ok(Gathered {
         loading,
         nodes: reading.nodes,
@@ -188,6 +202,7 @@ fn settle_framework(
         (Some(ours), Some(plain)) if ours.id != plain.id => {
             return Err(Unusable {
                 place: layout.framework_id(),
+                is_empty: false,
                 reason: format!(
                     "it names the framework {}, and `{}` the framework {}: make both the same, or remove both",
                     plain.id,
@@ -319,9 +334,9 @@ impl Reading<'_> {
                 id: FrameworkId::new(id),
                 registered_at: time(stat.ctime),
             })),
-            // The original makes the node first and fills it then.
-            _ => Err(Unusable {
+            text => Err(Unusable {
                 place: node,
+                is_empty: text == Ok(""),
                 reason: "it should hold the framework's id: write it there, or remove the node \
                     when there are no tasks"
                     .to_owned(),
