@@ -141,6 +141,7 @@ fn waiting(instances: &[Waiting]) -> Table<5> {
         let waits_for = match (instance.waits_for.as_str(), instance.until) {
             ("offer", _) => "an offer".to_owned(),
             ("back_off", Some(until)) => format!("its back-off, to {}", output::moment(until)),
+            ("reconciliation", _) => "Mesos, to say what runs".to_owned(),
             ("brake", _) => "the brake".to_owned(),
             ("admission", None) => "modules".to_owned(),
             ("admission", Some(until)) => {

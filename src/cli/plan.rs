@@ -5,8 +5,9 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use clap::Args;
+use gantry_core::Found;
 
 use super::{
     environment::EnvironmentOptions,
@@ -72,30 +73,22 @@ async fn report(options: &PlanOptions) -> anyhow::Result<Report> {
 
 async fn stored(config: Config) -> anyhow::Result<Report> {
     let home = Home::of(&config);
-    let records = match home.read().await? {
+    let found = match home.read().await? {
         None => {
             eprintln!(
                 "note: nothing is stored yet in {home}, as FRAMEWORK_NAME, STORE, ZK_URL and ZK_PATH name it"
             );
-            Vec::new()
+            Found::default()
         }
         Some(loaded) => {
-            let rejected = loaded.rejected;
-            for rejected in &rejected {
-                eprintln!("error: {}: {}", rejected.key, rejected.reason);
-            }
-            if !rejected.is_empty() {
-                bail!(
-                    "{} stored records cannot be understood: the plan would be wrong",
-                    rejected.len()
+            for rejected in &loaded.rejected {
+                eprintln!(
+                    "warning: {} cannot be read and is left alone: {}",
+                    rejected.key, rejected.reason
                 );
             }
-            loaded.records
+            loaded.into()
         }
     };
-    Ok(Report::of(
-        &config.scheduler,
-        config.services,
-        records.into(),
-    ))
+    Ok(Report::of(&config.scheduler, config.services, found))
 }

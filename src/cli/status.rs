@@ -33,6 +33,7 @@ struct Overview {
     totals: Totals,
     deployments_at_work: usize,
     unknown_tasks: usize,
+    warnings: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -66,8 +67,7 @@ struct Member {
 #[derive(Deserialize)]
 struct Brake {
     since: u64,
-    troubled: u32,
-    of: u32,
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -209,11 +209,9 @@ fn about(overview: &Overview, out: &mut dyn Write) -> std::io::Result<()> {
     if let Some(brake) = &overview.brake {
         writeln!(
             out,
-            "brake        on for {}: {} of {} tasks were lost or turned unhealthy at once; \
-             `gantry brake release` lets it go",
+            "brake        on for {}: {}; `gantry brake release` lets it go",
             ago(brake.since),
-            brake.troubled,
-            brake.of
+            clean(&brake.reason)
         )?;
     }
     writeln!(
@@ -224,6 +222,10 @@ fn about(overview: &Overview, out: &mut dyn Write) -> std::io::Result<()> {
     )?;
     if overview.unknown_tasks > 0 {
         writeln!(out, "unknown      {} tasks", overview.unknown_tasks)?;
+    }
+    let warnings = overview.warnings.iter();
+    for warning in warnings.filter(|text| !text.starts_with("open access")) {
+        writeln!(out, "warning      {}", clean(warning))?;
     }
     match overview.deployments_at_work {
         0 => Ok(()),

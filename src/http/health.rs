@@ -3,14 +3,14 @@
 //! The status says whether a restart may help, the text says everything. While ZooKeeper or the
 //! disk are away it would not: tasks run on, and what this process knows is worth keeping.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use actix_web::{
     HttpResponse,
     http::{StatusCode, header},
     web,
 };
-use gantry_core::{Brake, Timestamp};
+use gantry_core::{Brake, Timestamp, Unreadable};
 
 use super::{AppState, now};
 use crate::runtime::{
@@ -21,10 +21,12 @@ use crate::runtime::{
 pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
     let handle = state.handle();
     let home = handle.home();
+    let view = handle.view();
     let found = Found {
         standing: handle.standing(),
         connection: handle.connection(),
-        brake: handle.view().brake.clone(),
+        brake: view.brake.clone(),
+        unreadable: view.unreadable.clone(),
         leader: handle.other_leader().map(|leader| leader.host),
         heartbeat_max: state.settings().heartbeat_max,
         now: now(),
@@ -42,6 +44,7 @@ struct Found {
     connection: ConnectionStatus,
     home: HomeStatus,
     brake: Option<Brake>,
+    unreadable: Arc<Vec<Unreadable>>,
     leader: Option<String>,
     heartbeat_max: Duration,
     now: Timestamp,
@@ -110,9 +113,8 @@ impl Found {
     fn hindrances(&self) -> Vec<String> {
         let brake = self.brake.as_ref().map(|brake| {
             format!(
-                "the brake is on since {} of {} tasks failed at once: nothing is stopped or started \
-                 again until it is released",
-                brake.troubled, brake.of
+                "the brake is on since {}: nothing is stopped or started again until it is released",
+                brake.reason()
             )
         });
         // It speaks of the store, where that is the problem.
@@ -122,6 +124,7 @@ impl Found {
             connection.or_else(|| self.connection.store.problem()),
             self.home.reach.problem(),
             brake,
+            super::unreadable::clause(&self.unreadable),
         ]
         .into_iter()
         .flatten()

@@ -92,11 +92,12 @@ fn counter(
 }
 
 /// Conditions of the tasks and instances of a workload, and how many of them there are.
-const fn by_state(counts: &Counts) -> [(&'static str, u32); 8] {
+const fn by_state(counts: &Counts) -> [(&'static str, u32); 9] {
     [
         ("admitting", counts.admitting),
         ("waiting", counts.waiting),
         ("backing_off", counts.backing_off),
+        ("reconciling", counts.reconciling),
         ("braked", counts.braked),
         ("starting", counts.starting),
         ("running", counts.running),

@@ -23,6 +23,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod unreadable;
 mod v2;
 
 use std::{

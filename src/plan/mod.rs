@@ -10,10 +10,14 @@ mod tests;
 mod text;
 mod wire;
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use gantry_core::{
-    BackOff, Change, Declared, DeclaredSettings, Found, Record, RevisionRecord, ServiceSpec,
+    BackOff, Brake, Change, Declared, DeclaredSettings, Found, Record, RevisionRecord, ServiceSpec,
     Settings, Timestamp, UpdatePolicy, WorkloadPlan, WorkloadRecord,
 };
 use serde::{Deserialize, Serialize};
@@ -38,7 +42,21 @@ pub struct Report {
     pub changes: bool,
     /// Every workload that is declared or stored, also those that nothing happens to.
     pub workloads: Vec<WorkloadReport>,
+    /// Tasks that run of types that are neither declared nor stored, at most 100: they are shown,
+    /// and left alone unless `KILL_UNKNOWN_TASKS` is set.
+    #[serde(default)]
+    pub set_aside: Vec<String>,
+    /// How many such tasks there are.
+    #[serde(default)]
+    pub set_aside_count: usize,
+    /// Why the brake is on, as a clause: nothing is replaced or started again before it is
+    /// released. Absent when it is off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub brake: Option<String>,
 }
+
+/// Most tasks that are set aside which a report names.
+const SET_ASIDE_MAX: usize = 100;
 
 /// What would change about one workload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -51,6 +69,9 @@ pub struct WorkloadReport {
     pub instances: u32,
     /// What is declared otherwise; of a new one all that is set.
     pub fields: Vec<FieldChange>,
+    /// Instances that run already though their type is not stored, and are kept.
+    #[serde(default)]
+    pub adopted: Numbers,
     /// Instances that are added.
     pub created: Numbers,
     /// Instances whose task is replaced by one of the new declaration.
@@ -118,9 +139,13 @@ impl Report {
             .map(|service| (service.name.as_str().to_owned(), service.clone()))
             .collect();
         let plan = gantry_core::plan(now(), settings, services, found);
+        let set_aside = plan.set_aside.iter().take(SET_ASIDE_MAX);
         Self {
             framework: settings.framework.to_string(),
             changes: !plan.is_empty(),
+            set_aside: set_aside.map(|task| task.as_str().to_owned()).collect(),
+            set_aside_count: plan.set_aside.len(),
+            brake: plan.brake.as_ref().map(Brake::reason),
             workloads: plan
                 .workloads
                 .into_iter()
@@ -137,29 +162,19 @@ fn now() -> Timestamp {
 }
 
 fn workload(plan: &WorkloadPlan, service: Option<&ServiceSpec>) -> WorkloadReport {
-    let (action, fields, instances) = match &plan.change {
-        Change::New { desired } => {
-            let fields = service.map(new).unwrap_or_default();
-            (Action::New, fields, *desired)
-        }
+    let instances = plan.desired;
+    let (action, fields) = match &plan.change {
+        Change::New => (Action::New, service.map(new).unwrap_or_default()),
         Change::Changed { before, after } => {
             let mut changes = fields::changes(Some(before), after);
             if before.desired != before.declared || after.desired != after.declared {
                 changes.extend(scaled(before, after));
             }
-            (Action::Change, changes, after.desired)
+            (Action::Change, changes)
         }
-        Change::Removed => (Action::Remove, Vec::new(), 0),
-        Change::None if plan.is_empty() => (
-            Action::Keep,
-            Vec::new(),
-            service.map_or(0, |service| service.instances),
-        ),
-        Change::None => (
-            Action::Change,
-            Vec::new(),
-            service.map_or(0, |service| service.instances),
-        ),
+        Change::Removed => (Action::Remove, Vec::new()),
+        Change::None if plan.is_empty() => (Action::Keep, Vec::new()),
+        Change::None => (Action::Change, Vec::new()),
     };
     let limits = service
         .filter(|_| !plan.replaced.is_empty())
@@ -169,6 +184,7 @@ fn workload(plan: &WorkloadPlan, service: Option<&ServiceSpec>) -> WorkloadRepor
         action,
         instances,
         fields,
+        adopted: Numbers::of(&plan.adopted),
         created: Numbers::of(&plan.created),
         replaced: Numbers::of(&plan.replaced),
         stopped: Numbers::of(&plan.stopped),
@@ -246,13 +262,18 @@ pub fn log(settings: &Settings, services: &[ServiceSpec], found: &Found) {
     });
 }
 
-/// Whether every service is stored as it is declared, and no other is. Costs nothing, unlike a
+/// Whether every service is stored as it is declared, no other is, and nothing else is to be told. Costs nothing, unlike a
 /// plan: this is what nearly every start finds.
 fn as_stored(services: &[ServiceSpec], records: &[Record]) -> bool {
     let mut workloads: BTreeMap<&str, &WorkloadRecord> = BTreeMap::new();
     let mut revisions: BTreeMap<(&str, u32), &RevisionRecord> = BTreeMap::new();
+    let mut tasks: BTreeSet<&str> = BTreeSet::new();
     for record in records {
         match record {
+            Record::Task(record) => {
+                tasks.insert(record.workload.as_str());
+            }
+            Record::Brake(_) => return false,
             Record::Workload(record) => {
                 workloads.insert(record.name.as_str(), record);
             }
@@ -263,6 +284,7 @@ fn as_stored(services: &[ServiceSpec], records: &[Record]) -> bool {
         }
     }
     let known = services.iter().all(|service| {
+        tasks.remove(service.name.as_str());
         let Some(stored) = workloads.remove(service.name.as_str()) else {
             return false;
         };
@@ -280,5 +302,5 @@ fn as_stored(services: &[ServiceSpec], records: &[Record]) -> bool {
             && stored.update == service.update
             && template.is_some_and(|stored| *stored.template == service.template)
     });
-    known && workloads.is_empty()
+    known && workloads.is_empty() && tasks.is_empty()
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use gantry_core::{IdGenerator, Record, Scheduler, ServiceSpec, Settings, Timestamp, Write};
+use gantry_core::{
+    AgentAddress, Brake, Goal, IdGenerator, Record, Scheduler, ServiceSpec, Settings, TaskId,
+    TaskRecord, TaskState, Timestamp, WorkloadName, Write,
+};
 
 use super::{Action, Declaration, Report, as_stored, wire::sealed_records};
 use crate::config::Config;
@@ -203,4 +206,60 @@ fn a_sealed_declaration_holds_no_secret_and_gives_the_same_plan() {
             "{changes:?}"
         );
     }
+}
+
+#[test]
+fn what_another_system_left_and_a_brake_are_told_and_counts_set_by_hand_are_kept() {
+    let mut records = stored(declared(&[]));
+    for record in &mut records {
+        if let Record::Workload(workload) = record
+            && workload.name.as_str() == "web"
+        {
+            workload.desired = 7;
+        }
+    }
+    records.push(Record::Brake(Brake {
+        since: NOW,
+        troubled: 12,
+        of: 20,
+    }));
+    let uuid = IdGenerator::new([3; 4]).uuid();
+    let running = |name: &str, number| {
+        Record::Task(TaskRecord {
+            id: TaskId::from_parts("f", name, number, uuid),
+            workload: WorkloadName::new(name),
+            number,
+            uuid,
+            revision: 0,
+            agent: Arc::new(AgentAddress::unknown()),
+            ports: Default::default(),
+            state: TaskState::Running,
+            goal: Goal::Run,
+            launched_at: NOW,
+            started_at: None,
+            running_at: None,
+        })
+    };
+    records.push(running("gone", 1));
+    assert!(!as_stored(&declared(&[]), &records));
+    let kept = report(declared(&[]), records.clone());
+    assert!(!kept.changes);
+    assert_eq!(kept.workloads[0].instances, 7);
+    let text = kept.to_string();
+    assert!(
+        text.contains("! 1 task of types that are neither declared nor stored"),
+        "{text}"
+    );
+    assert!(text.contains(&format!("f.gone-1.{uuid}")), "{text}");
+    assert!(
+        text.contains("! the brake is on (12 of 20 tasks failed at once)"),
+        "{text}"
+    );
+
+    let left: Vec<_> = (1..=5).map(|number| running("web", number)).collect();
+    let text = report(declared(&[]), left).to_string();
+    assert!(
+        text.contains("    adopts 3 instances: 1-3\n    stops 2 instances: 4-5\n"),
+        "{text}"
+    );
 }

@@ -4,6 +4,9 @@ use std::fmt;
 
 use super::{Action, FieldChange, Numbers, Report, WorkloadReport, fields::Change};
 
+/// Tasks that are set aside which are named.
+const SET_ASIDE_SHOWN: usize = 20;
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |action| {
@@ -22,16 +25,39 @@ impl fmt::Display for Report {
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
         if counts.is_empty() {
-            return writeln!(
+            writeln!(
                 f,
                 "{}: nothing is declared, and nothing stored",
                 self.framework
-            );
+            )?;
+        } else {
+            writeln!(f, "{}: {}", self.framework, counts.join(", "))?;
         }
-        writeln!(f, "{}: {}", self.framework, counts.join(", "))?;
         let shown = self.workloads.iter();
         for workload in shown.filter(|one| one.action != Action::Keep) {
             workload.fmt(f)?;
+        }
+        if self.set_aside_count > 0 {
+            let tasks = if self.set_aside_count == 1 {
+                "task"
+            } else {
+                "tasks"
+            };
+            writeln!(
+                f,
+                "! {} {tasks} of types that are neither declared nor stored: shown as unknown, left \
+                 alone unless KILL_UNKNOWN_TASKS is set",
+                self.set_aside_count
+            )?;
+            for task in self.set_aside.iter().take(SET_ASIDE_SHOWN) {
+                writeln!(f, "    {task}")?;
+            }
+        }
+        if let Some(reason) = &self.brake {
+            writeln!(
+                f,
+                "! the brake is on ({reason}): nothing is replaced or started again before it is released"
+            )?;
         }
         Ok(())
     }
@@ -53,6 +79,7 @@ impl fmt::Display for WorkloadReport {
             writeln!(f, "    {change}")?;
         }
         for (word, numbers) in [
+            ("adopts", &self.adopted),
             ("creates", &self.created),
             ("replaces", &self.replaced),
             ("stops", &self.stopped),

@@ -43,12 +43,12 @@ function standBy({ role, leader, as_of }) {
   return banner("stand-by", "changing", false, h("strong", {}, "Stand-by of ", name, "."), " Changes are handed to the leader.", copy);
 }
 
-function braked({ since: from, troubled, of }, moves) {
+function braked({ since: from, reason }, moves) {
   return banner(
     "brake",
     "waiting",
     true,
-    h("strong", {}, `The brake is on: ${troubled} of ${of} tasks failed at once.`),
+    h("strong", {}, `The brake is on: ${reason}.`),
     " For ",
     since(from),
     " nothing is stopped or started again by itself",

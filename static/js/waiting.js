@@ -9,6 +9,7 @@ import { since, until } from "./times.js";
 /** What one instance waits for. */
 export function waitsFor({ waits_for: listed, for: what = listed, since: from, until: end, refused }) {
   if (what === "back_off") return ["next try ", until(end)];
+  if (what === "reconciliation") return ["for the answer of Mesos about tasks that may run already since ", since(from)];
   if (what === "brake") return ["for the release of the brake since ", since(from)];
   if (what === "admission") {
     return refused

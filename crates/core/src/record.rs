@@ -411,8 +411,18 @@ pub struct Brake {
     pub since: Timestamp,
     /// How many tasks were lost or turned unhealthy within the window.
     pub troubled: u32,
-    /// Of how many that were well.
+    /// Of how many that were well; 0 when the record of the brake could not be read.
     pub of: u32,
+}
+
+impl Brake {
+    /// Why it is on, as a clause.
+    pub fn reason(&self) -> String {
+        if self.of == 0 {
+            return "its record could not be read".to_owned();
+        }
+        format!("{} of {} tasks failed at once", self.troubled, self.of)
+    }
 }
 
 /// An operator's action.

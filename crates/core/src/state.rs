@@ -239,6 +239,8 @@ pub struct Counts {
     pub waiting: u32,
     /// Instances that wait for their back-off to pass.
     pub backing_off: u32,
+    /// Instances that wait for Mesos to say whether a task of theirs runs already.
+    pub reconciling: u32,
     /// Instances that wait for the release of the disaster brake.
     pub braked: u32,
     /// Instances with a ready task that is not being stopped: it runs, is healthy where that is
@@ -354,6 +356,9 @@ pub struct Instance {
     pub number: u32,
     /// Whether it is wanted; one that is not goes when its last task has ended.
     pub wanted: bool,
+    /// Whether it was there before this scheduler, so that a task of it may run of which there is
+    /// no record.
+    pub inherited: bool,
     /// Why it has no task (or no replacement) and what it waits for.
     pub waiting: Option<Waiting>,
     /// Its live tasks: one, or two while one replaces the other. The last is the newest.
@@ -378,6 +383,11 @@ pub enum Waiting {
     },
     /// An offer that fits.
     Offer {
+        /// Since when.
+        since: Timestamp,
+    },
+    /// Mesos' answer to the question which tasks run already; see [`Instance::inherited`].
+    Reconciliation {
         /// Since when.
         since: Timestamp,
     },

@@ -122,6 +122,22 @@ pub struct AgentAddress {
 }
 
 impl AgentAddress {
+    /// Of a task of which nobody has said yet where it is: its id is empty.
+    pub fn unknown() -> Self {
+        Self {
+            id: AgentId::new(""),
+            hostname: String::new(),
+            ip: String::new(),
+            port: 0,
+            attributes: Vec::new(),
+        }
+    }
+
+    /// The agent's id, unless nobody has said which it is.
+    pub fn known_id(&self) -> Option<AgentId> {
+        Some(self.id.clone()).filter(|id| !id.as_str().is_empty())
+    }
+
     /// The value of a constraint's field: `hostname`, or the name of an attribute.
     pub fn field(&self, name: &str) -> Option<&str> {
         if name == "hostname" {

@@ -37,7 +37,7 @@ impl Condition {
             Self::Unreachable
         } else if counts.unhealthy > 0 {
             Self::Unhealthy
-        } else if counts.waiting + counts.admitting + counts.braked > 0 {
+        } else if counts.waiting + counts.admitting + counts.reconciling + counts.braked > 0 {
             Self::Waiting
         } else if counts.unconfirmed > 0 {
             Self::Unconfirmed
@@ -75,7 +75,7 @@ impl From<&Counts> for CountsJson {
     fn from(counts: &Counts) -> Self {
         Self {
             admitting: counts.admitting,
-            waiting: counts.waiting,
+            waiting: counts.waiting + counts.reconciling,
             backing_off: counts.backing_off,
             braked: counts.braked,
             starting: counts.starting,
@@ -172,7 +172,7 @@ impl<'a> From<&'a Funnel> for FunnelJson<'a> {
 struct WaitingInstance<'a> {
     name: String,
     number: u32,
-    /// `admission`, `offer`, `back_off` or `brake`
+    /// `reconciliation`, `admission`, `offer`, `back_off` or `brake`
     waits_for: &'static str,
     since: u64,
     /// The end of the back-off; when modules that have refused it are asked again.
@@ -300,6 +300,12 @@ pub(crate) fn sentences(view: &View, workload: &Workload, problem: Option<String
         sentences.push(format!(
             "{} waits after a failure before the next try",
             instances(counts.backing_off)
+        ));
+    }
+    if counts.reconciling > 0 {
+        sentences.push(format!(
+            "{} waits for the answer of Mesos about tasks that may run already",
+            instances(counts.reconciling)
         ));
     }
     if counts.braked > 0 {

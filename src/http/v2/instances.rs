@@ -44,7 +44,7 @@ pub(super) struct InstanceJson<'a> {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Waiting)]
 pub(super) struct WaitingJson<'a> {
-    /// `admission`, `offer`, `back_off` or `brake`
+    /// `reconciliation`, `admission`, `offer`, `back_off` or `brake`
     #[serde(rename = "for")]
     pub(super) waits_for: &'static str,
     pub(super) since: u64,
@@ -82,6 +82,7 @@ impl<'a> From<&'a Waiting> for WaitingJson<'a> {
             Waiting::Admission { since, .. } => ("admission", since, veto.map(|veto| veto.until)),
             Waiting::Offer { since } => ("offer", since, None),
             Waiting::BackOff { since, until } => ("back_off", since, Some(*until)),
+            Waiting::Reconciliation { since } => ("reconciliation", since, None),
             Waiting::Brake { since } => ("brake", since, None),
         };
         Self {

@@ -123,8 +123,10 @@ pub(crate) struct BrakeJson {
     since: u64,
     /// How many tasks were lost or turned unhealthy at once.
     troubled: u32,
-    /// Of how many that were well.
+    /// Of how many that were well; 0 when the record of the brake could not be read.
     of: u32,
+    /// Why it is on, as a clause.
+    reason: String,
 }
 
 impl From<&Brake> for BrakeJson {
@@ -133,6 +135,7 @@ impl From<&Brake> for BrakeJson {
             since: brake.since.as_millis(),
             troubled: brake.troubled,
             of: brake.of,
+            reason: brake.reason(),
         }
     }
 }

@@ -11,7 +11,7 @@ use super::{
     workloads::image,
 };
 use crate::{
-    http::{AppState, now},
+    http::{AppState, now, unreadable},
     runtime::{ConnectionState, ConnectionStatus, StoreState},
 };
 
@@ -33,8 +33,10 @@ pub(super) struct Overview<'a> {
     trouble: Vec<TroubleJson<'a>>,
     deployments_at_work: usize,
     unknown_tasks: usize,
+    /// Stored records that could not be read and were not written anew since.
+    unreadable: usize,
     /// What an operator should know about this Gantry.
-    warnings: Vec<&'static str>,
+    warnings: Vec<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -132,7 +134,11 @@ pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
         at: view.at.as_millis(),
         framework: FrameworkJson {
             name: &settings.framework_name,
-            id: view.framework.id.as_ref().map(gantry_core::FrameworkId::as_str),
+            id: view
+                .framework
+                .id
+                .as_ref()
+                .map(gantry_core::FrameworkId::as_str),
             version: env!("CARGO_PKG_VERSION"),
             started_at: state.0.started_at.as_millis(),
             offers_suppressed: view.framework.suppressed,
@@ -159,14 +165,20 @@ pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
             .filter(|deployment| !deployment.status.is_over())
             .count(),
         unknown_tasks: view.unknown_tasks.len(),
-        warnings: if state.gate().is_open() {
-            vec![
-                "open access: no login is configured, everybody who reaches this address can change everything",
-            ]
-        } else {
-            Vec::new()
-        },
+        unreadable: view.unreadable.len(),
+        warnings: warnings(&state, &view),
     })
+}
+
+fn warnings(state: &AppState, view: &View) -> Vec<String> {
+    let mut warnings = unreadable::sentences(&view.unreadable);
+    if state.gate().is_open() {
+        warnings.push(
+            "open access: no login is configured, everybody who reaches this address can change everything"
+                .to_owned(),
+        );
+    }
+    warnings
 }
 
 fn totals(view: &View) -> Totals {
@@ -179,6 +191,7 @@ fn totals(view: &View) -> Totals {
         sum.admitting += counts.admitting;
         sum.waiting += counts.waiting;
         sum.backing_off += counts.backing_off;
+        sum.reconciling += counts.reconciling;
         sum.braked += counts.braked;
         sum.starting += counts.starting;
         sum.running += counts.running;

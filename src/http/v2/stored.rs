@@ -11,7 +11,7 @@ use actix_web::{
     http::header::{self, HeaderName, HeaderValue},
     web,
 };
-use gantry_core::Settings;
+use gantry_core::{Found, Settings};
 
 use super::{off_thread, to_json};
 use crate::{
@@ -82,18 +82,12 @@ pub(crate) async fn plan(
     }
     let turn = Turn::take()?;
     let loaded = state.handle().stored().await?;
-    if let Some(rejected) = loaded.rejected.first() {
-        let message = format!(
-            "the plan would be wrong: the stored record {} cannot be understood: {}",
-            rejected.key, rejected.reason
-        );
-        return Err(ApiError::new(Code::Internal, message));
-    }
     off_thread(&state, move |_| {
         let _turn = turn;
-        let records = crate::plan::sealed_records(&framework, loaded.records);
+        let mut found = Found::from(loaded);
+        found.records = crate::plan::sealed_records(&framework, found.records);
         let settings = Settings::new(framework);
-        to_json(&Report::of(&settings, services, records.into()))
+        to_json(&Report::of(&settings, services, found))
     })
     .await
 }

@@ -145,7 +145,7 @@ impl Scheduler {
     }
 }
 
-fn itself() -> Actor {
+pub(super) fn itself() -> Actor {
     Actor {
         name: "gantry".to_owned(),
         address: String::new(),

@@ -31,6 +31,7 @@ impl Scheduler {
                         waiting.insert(instance.number);
                     }
                     Some(Waiting::BackOff { .. }) => counts.backing_off += 1,
+                    Some(Waiting::Reconciliation { .. }) => counts.reconciling += 1,
                     Some(Waiting::Brake { .. }) => counts.braked += 1,
                     None => {}
                 }
@@ -42,6 +43,11 @@ impl Scheduler {
                     self.brake.is_some()
                         || !matches!(instance.waiting, Some(Waiting::Brake { .. })),
                     || format!("{place} waits for a brake that is not on"),
+                )?;
+                ensure(
+                    self.awaits_strangers()
+                        || !matches!(instance.waiting, Some(Waiting::Reconciliation { .. })),
+                    || format!("{place} waits for an answer of Mesos that has come"),
                 )?;
                 ensure(instance.wanted || instance.waiting.is_none(), || {
                     format!("{place} waits though it is not wanted")
@@ -65,7 +71,8 @@ impl Scheduler {
                     ensure(!task.state.is_terminal(), || {
                         format!("{place} holds an ended task")
                     })?;
-                    ensure(state.revisions.contains_key(&task.revision), || {
+                    let lost = service.lost_revisions.contains(&task.revision);
+                    ensure(lost || state.revisions.contains_key(&task.revision), || {
                         format!(
                             "{place} runs revision {}, which is forgotten",
                             task.revision
@@ -119,7 +126,24 @@ impl Scheduler {
         })
     }
 
-    /// What can be proven without looking at every instance; debug builds do it in each step.
+    /// Debug builds do this after the start and each step: everything is proven as long as there
+    /// are some thousands of instances; with more, as often as that costs the same.
+    pub(super) fn check_in_turn(&mut self) -> Result<(), String> {
+        /// Instances that are looked at in a step, on average.
+        const INSTANCES: usize = 4096;
+        let all = self
+            .services()
+            .map(|(_, service)| service.state.instances.len());
+        let all: usize = all.sum();
+        self.check_credit += INSTANCES;
+        if self.check_credit < all {
+            return self.check_cheap();
+        }
+        self.check_credit = 0;
+        self.check()
+    }
+
+    /// What can be proven without looking at every instance.
     pub(super) fn check_cheap(&self) -> Result<(), String> {
         for (_, service) in self.services() {
             ensure(service.wanted == service.state.desired, || {

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use super::{Scheduler, ServiceIndex, Timer};
 use crate::{
-    AUDIT_RING, Actor, Answer, AuditEntry, Call, Command, Goal, Notice, Record, Refusal,
+    AUDIT_RING, Actor, Answer, AuditEntry, Call, Command, Goal, Key, Notice, Record, Refusal,
     ReplyToken, StopReason, TaskId, Uuid, WorkloadName, Write,
 };
 
@@ -64,8 +64,13 @@ impl Scheduler {
             });
         }
         let from = service.state.desired;
-        if from != instances {
-            service.state_mut().desired = instances;
+        // What could not be read is known from now on.
+        let was_lost = self.unread.contains_workload(name);
+        self.unread.settle(&Key::Workload(name.clone()));
+        if was_lost || from != instances {
+            if let Some(service) = self.service_mut(index) {
+                service.state_mut().desired = instances;
+            }
             self.write_service(index);
             self.adjust_count(index);
             self.notice(Notice::Scaled {

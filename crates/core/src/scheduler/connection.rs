@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Scheduler, Timer};
+use super::{Scheduler, Timer, strangers::Strangers};
 use crate::{
     AgentId, Call, FrameworkId, FrameworkRecord, MesosEvent, Notice, Record, TaskId, Timestamp,
     Write,
@@ -26,6 +26,8 @@ pub(super) struct Connection {
     ask_all_at: Option<Timestamp>,
     /// When unknown tasks are stopped next, if that was asked for and there are any.
     kill_unknown_at: Option<Timestamp>,
+    /// Whether tasks may run of which there is no record.
+    pub(super) strangers: Strangers,
 }
 
 impl Connection {
@@ -52,11 +54,9 @@ impl Scheduler {
     }
 
     fn subscribed(&mut self, framework_id: FrameworkId) {
-        if self
-            .framework
-            .as_ref()
-            .is_none_or(|record| record.id != framework_id)
-        {
+        let known = self.framework.as_ref();
+        let as_before = known.is_some_and(|record| record.id == framework_id);
+        if !as_before {
             let record = FrameworkRecord {
                 id: framework_id,
                 registered_at: self.now,
@@ -78,6 +78,7 @@ impl Scheduler {
             }
         }
         self.notice(Notice::Connection { subscribed: true });
+        self.ask_for_strangers(as_before);
         self.connection.ask_at = Some(self.now);
         self.reconcile_unheard();
         self.take_up_kills();
@@ -91,6 +92,7 @@ impl Scheduler {
     fn disconnected(&mut self) {
         if self.connection.subscribed {
             self.connection.subscribed = false;
+            self.stop_asking_for_strangers();
             self.connection.since = self.now;
             self.offers.reset(self.now);
             self.notice(Notice::Connection { subscribed: false });
@@ -126,7 +128,10 @@ impl Scheduler {
         }
         if unheard.is_empty() {
             self.connection.ask_at = None;
-            self.reconcile_implicitly();
+            // Once is enough where nothing had to be asked before.
+            if self.connection.asked > 0 || !self.awaits_strangers() {
+                self.reconcile_implicitly();
+            }
             return;
         }
         self.reconcile(unheard);
@@ -167,7 +172,7 @@ impl Scheduler {
                     .map(|(number, task)| {
                         (
                             service.state.task_id(framework, number, task),
-                            Some(task.agent.id.clone()),
+                            task.agent.known_id(),
                         )
                     })
             })
@@ -190,13 +195,13 @@ impl Scheduler {
         }
     }
 
-    fn reconcile_implicitly(&mut self) {
+    pub(super) fn reconcile_implicitly(&mut self) {
         self.counters.reconciliations += 1;
         self.send(Call::Reconcile { tasks: Vec::new() });
     }
 
-    /// Stops tasks that no workload knows, if that was asked for, and only when every known task
-    /// has answered.
+    /// Stops tasks that no workload knows, if that was asked for, and only when every record could
+    /// be read and every known task has answered.
     pub(super) fn kill_unknown_when_safe(&mut self) {
         let Some(wait) = self.settings.kill_unknown else {
             return;
@@ -212,7 +217,8 @@ impl Scheduler {
         let unconfirmed = self
             .services()
             .any(|(_, service)| service.state.counts.unconfirmed > 0);
-        if !unconfirmed && self.brake.is_none() && self.now.since(self.connection.since) >= wait {
+        let all_known = !unconfirmed && !self.unread.may_hide_tasks();
+        if all_known && self.brake.is_none() && self.now.since(self.connection.since) >= wait {
             let unknown: Vec<_> = self
                 .unknown_tasks
                 .iter()

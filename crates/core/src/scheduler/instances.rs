@@ -259,6 +259,7 @@ impl Scheduler {
     fn wait_for_offer(&mut self, index: ServiceIndex, number: u32) {
         let now = self.now;
         let braked = self.brake.is_some();
+        let unsure = self.awaits_strangers();
         let admitted = self.admission.admits(index, number);
         let next = self.edit(index, number, |instance| {
             // Only what has run before: what is new was asked for.
@@ -268,6 +269,15 @@ impl Scheduler {
                     _ => now,
                 };
                 instance.waiting = Some(Waiting::Brake { since });
+                return Next::Wait;
+            }
+            // Perhaps it has a task that nobody has told us of.
+            if unsure && instance.inherited && instance.tasks.is_empty() {
+                let since = match instance.waiting {
+                    Some(Waiting::Reconciliation { since }) => since,
+                    _ => now,
+                };
+                instance.waiting = Some(Waiting::Reconciliation { since });
                 return Next::Wait;
             }
             if let Some(until) = instance.not_before.filter(|until| *until > now) {
@@ -433,6 +443,7 @@ impl Instance {
         Self {
             number,
             wanted: true,
+            inherited: false,
             waiting: None,
             tasks: smallvec::SmallVec::new(),
             failures: 0,

@@ -8,22 +8,27 @@ use std::{
 
 use super::{
     Admission, Connection, Offers, Scheduler, ServiceIndex, Timer, Timers, Trouble,
-    services::Service, stopping::run_of,
+    services::Service,
+    stopping::run_of,
+    unreadable::{Unread, is_retired},
 };
 use crate::{
     AgentAddress, AgentId, Counters, Counts, DeploymentKind, Effects, Found, Goal, IdGenerator,
     Instance, InstanceRecord, Instances, Key, Notice, Record, RevisionRecord, ServiceSpec,
-    Settings, StatusUpdate, StopReason, Task, TaskRecord, TaskState, Template, Timestamp, Workload,
+    Settings, StatusUpdate, Task, TaskRecord, TaskState, Template, Timestamp, Workload,
     WorkloadName, WorkloadRecord, Write,
 };
 
 /// Records sorted by what they belong to.
 #[derive(Default)]
-struct Stored {
-    workloads: BTreeMap<WorkloadName, WorkloadRecord>,
-    revisions: BTreeMap<WorkloadName, BTreeMap<u32, Arc<Template>>>,
-    instances: BTreeMap<WorkloadName, BTreeMap<u32, InstanceRecord>>,
-    tasks: BTreeMap<WorkloadName, Vec<TaskRecord>>,
+pub(super) struct Stored {
+    pub(super) workloads: BTreeMap<WorkloadName, WorkloadRecord>,
+    pub(super) revisions: BTreeMap<WorkloadName, BTreeMap<u32, Arc<Template>>>,
+    pub(super) instances: BTreeMap<WorkloadName, BTreeMap<u32, InstanceRecord>>,
+    pub(super) tasks: BTreeMap<WorkloadName, Vec<TaskRecord>>,
+    /// Of which there are records that could not be read.
+    pub(super) lost_revisions: BTreeMap<WorkloadName, BTreeSet<u32>>,
+    pub(super) lost_instances: BTreeMap<WorkloadName, BTreeSet<u32>>,
 }
 
 impl Scheduler {
@@ -44,6 +49,8 @@ impl Scheduler {
     ) -> (Self, Effects) {
         let mut scheduler = Self::empty(now, settings, ids);
         let mut stored = scheduler.sort(found);
+        scheduler.doubt(&services, &mut stored);
+        scheduler.suspect_strangers();
         for spec in services {
             scheduler.declare(spec, &mut stored);
         }
@@ -52,8 +59,7 @@ impl Scheduler {
         }
         scheduler.end_updates_that_never_began();
         scheduler.set_rest_aside(stored);
-        let mut effects = std::mem::take(&mut scheduler.out);
-        effects.wake_at = scheduler.timers.next();
+        let effects = scheduler.effects();
         (scheduler, effects)
     }
 
@@ -61,11 +67,13 @@ impl Scheduler {
     pub(super) fn restore_only(now: Timestamp, settings: Settings, found: Found) -> Self {
         let mut scheduler = Self::empty(now, settings, IdGenerator::new([0; 4]));
         let mut stored = scheduler.sort(found);
+        scheduler.doubt(&[], &mut stored);
         for record in std::mem::take(&mut stored.workloads).into_values() {
             let name = record.name.clone();
+            let former = record.revision;
             let revisions = stored.revisions.remove(&name).unwrap_or_default();
             let index = scheduler.add_service(Service::new(workload(record, revisions)));
-            scheduler.restore(index, &mut stored);
+            scheduler.restore(index, former, &mut stored);
         }
         scheduler.set_rest_aside(stored);
         scheduler.out = Effects::default();
@@ -96,15 +104,16 @@ impl Scheduler {
             brake: None,
             module_values: Arc::default(),
             access: Arc::default(),
-            unreadable: Arc::default(),
+            unread: Unread::default(),
             trouble: Trouble::default(),
             counters: Counters::default(),
             out: Effects::default(),
+            check_credit: 0,
         }
     }
 
     fn sort(&mut self, found: Found) -> Stored {
-        self.unreadable = Arc::new(found.unreadable);
+        self.unread = Unread::new(found.unreadable);
         let mut stored = Stored::default();
         let mut agents: BTreeMap<AgentId, Arc<AgentAddress>> = BTreeMap::new();
         let mut audit = Vec::new();
@@ -168,6 +177,8 @@ impl Scheduler {
     /// Adds a declared service, or gives a stored one its new declaration.
     fn declare(&mut self, spec: ServiceSpec, stored: &mut Stored) {
         let record = stored.workloads.remove(&spec.name);
+        let stands = record.is_some();
+        let record = record.or_else(|| self.lost_record(&spec, stored));
         let mut revisions = stored.revisions.remove(&spec.name).unwrap_or_default();
         for template in revisions.values_mut() {
             Arc::make_mut(template).learn_secrets(&spec.template);
@@ -179,14 +190,21 @@ impl Scheduler {
                 .get(revision)
                 .is_some_and(|stored| **stored == *template)
         };
+        let knows = |revision: u32| revisions.contains_key(&revision);
         let unchanged = declared_before.is_some_and(|revision| same(&revision));
         let known = declared_before
             .filter(same)
             .or_else(|| revisions.keys().rev().copied().find(|other| same(other)));
         let declared_revision = known.unwrap_or_else(|| {
             let newest = revisions.keys().next_back().copied();
-            newest.max(declared_before).unwrap_or(0) + 1
+            newest
+                .max(declared_before)
+                .max(stored.newest_lost(&spec.name))
+                .unwrap_or(0)
+                + 1
         });
+        // Whether it has changed cannot be said where what was declared is lost.
+        let changed = !unchanged && (known.is_some() || declared_before.is_none_or(knows));
         revisions.insert(declared_revision, template.clone());
         // An update that is paused or was rolled back stays so under the same declaration.
         let revision = record
@@ -230,9 +248,16 @@ impl Scheduler {
             back_off: spec.back_off,
             removed: false,
         };
-        let changed = record.as_ref() != Some(&now);
+        let is_new = record.is_none();
+        let differs = !stands || record.as_ref() != Some(&now);
+        let former = record.as_ref().map(|record| record.revision);
+        let former = former.filter(|former| *former > 0).unwrap_or(revision);
         let index = self.add_service(Service::new(workload(now, revisions)));
-        self.restore(index, stored);
+        if is_new {
+            // Before what it adopts, which would look like what is left of a lost one.
+            self.write_service(index);
+        }
+        self.restore(index, former, stored);
         // A rollback returns to what was last moved to in full.
         let unfinished = self
             .update_of(&spec.name)
@@ -243,7 +268,7 @@ impl Scheduler {
             _ => record.map(|record| record.revision),
         };
         if let Some(from) = from
-            && !unchanged
+            && changed
             && self.runs_another_revision(index)
         {
             self.start_update(spec.name.clone(), from, declared_revision);
@@ -251,8 +276,10 @@ impl Scheduler {
         self.follow_update(&spec.name);
         self.forget_unused_revisions(index);
         // Behind the update: should only a part of this be written, it is decided again.
-        if changed {
-            self.write_service(index);
+        if differs {
+            if !is_new {
+                self.write_service(index);
+            }
             self.notice(Notice::WorkloadChanged {
                 workload: spec.name,
             });
@@ -286,7 +313,7 @@ impl Scheduler {
             self.write_service(index);
         }
         self.supersede(name, "its workload is no longer declared");
-        self.restore(index, stored);
+        self.restore(index, record.revision, stored);
     }
 
     /// An update is to what is declared. One that is not was written just before a crash, and the
@@ -322,8 +349,9 @@ impl Scheduler {
         index
     }
 
-    /// Gives a service its instances and tasks back, then makes their number right.
-    fn restore(&mut self, index: ServiceIndex, stored: &mut Stored) {
+    /// Gives a service its instances and tasks back, then makes their number right. Tasks of which
+    /// nobody knows what they were launched as were launched as `former`.
+    fn restore(&mut self, index: ServiceIndex, former: u32, stored: &mut Stored) {
         let Some(name) = self
             .service(index)
             .map(|service| service.state.name.clone())
@@ -339,21 +367,13 @@ impl Scheduler {
         }
         for (number, mut tasks) in by_number {
             tasks.sort_by_key(|task| (task.launched_at, task.uuid));
-            let retired = tasks.iter().all(|task| {
-                matches!(
-                    task.goal,
-                    Goal::Stop {
-                        reason: StopReason::Retired,
-                        ..
-                    }
-                )
-            });
+            let retired = tasks.iter().all(is_retired);
             let mut instance = Instance::new(number);
             instance.wanted = !retired;
             if let Some(record) = remembered.remove(&number) {
                 recall(&mut instance, record);
             }
-            self.restore_instance(index, instance, tasks);
+            self.restore_instance(index, instance, former, tasks);
         }
         let Some(service) = self.service_mut(index) else {
             return;
@@ -372,7 +392,7 @@ impl Scheduler {
             if let Some(record) = remembered.remove(&number) {
                 recall(&mut instance, record);
             }
-            self.restore_instance(index, instance, Vec::new());
+            self.restore_instance(index, instance, former, Vec::new());
             self.settle(index, number);
         }
         for number in remembered.into_keys() {
@@ -411,9 +431,11 @@ impl Scheduler {
     fn restore_instance(
         &mut self,
         index: ServiceIndex,
-        instance: Instance,
+        mut instance: Instance,
+        former: u32,
         records: Vec<TaskRecord>,
     ) {
+        instance.inherited = true;
         let number = instance.number;
         let Some(service) = self.service_mut(index) else {
             return;
@@ -421,21 +443,21 @@ impl Scheduler {
         service.wanted += u32::from(instance.wanted);
         service.state_mut().instances.insert(instance);
         for record in records {
-            self.restore_task(index, number, record);
+            self.restore_task(index, number, former, record);
         }
     }
 
-    fn restore_task(&mut self, index: ServiceIndex, number: u32, record: TaskRecord) {
-        // What another system launched has no revision of ours: it counts as what is launched now.
-        let revision = self.service(index).map_or(record.revision, |service| {
-            let state = &service.state;
-            let known = state.revisions.contains_key(&record.revision);
-            if known {
-                record.revision
-            } else {
-                state.revision
-            }
-        });
+    fn restore_task(&mut self, index: ServiceIndex, number: u32, former: u32, record: TaskRecord) {
+        // What another system launched has no revision of ours.
+        let revision = match record.revision {
+            0 => former,
+            revision => revision,
+        };
+        // Once, so that the next declaration finds it to be of another. Where the record could not
+        // be read, nothing is written before Mesos has spoken of the task.
+        let rewritten =
+            revision != record.revision && !self.unread.contains(&Key::Task(record.id.clone()));
+        let uuid = record.uuid;
         let task = Task {
             uuid: record.uuid,
             revision,
@@ -491,7 +513,13 @@ impl Scheduler {
         let agent = task.agent.clone();
         self.edit(index, number, |instance| instance.tasks.push(task));
         if let Some(service) = self.service_mut(index) {
+            if !service.state.revisions.contains_key(&revision) {
+                service.lost_revisions.insert(revision);
+            }
             service.enter_task(&agent, revision);
+        }
+        if rewritten {
+            self.write_task(index, number, uuid);
         }
     }
 
@@ -505,7 +533,7 @@ impl Scheduler {
     fn set_aside(&mut self, record: TaskRecord) {
         let update = StatusUpdate {
             task: record.id.clone(),
-            agent: Some(record.agent.id.clone()),
+            agent: record.agent.known_id(),
             state: record.state,
             uuid: None,
             reason: None,
@@ -513,6 +541,16 @@ impl Scheduler {
             healthy: None,
         };
         Arc::make_mut(&mut self.unknown_tasks).insert(record.id, update);
+    }
+}
+
+impl Stored {
+    /// The newest revision of a workload of which there is a trace but no template.
+    fn newest_lost(&self, name: &WorkloadName) -> Option<u32> {
+        let tasks = self.tasks.get(name).into_iter().flatten();
+        let run = tasks.map(|task| task.revision).max();
+        let lost = self.lost_revisions.get(name);
+        run.max(lost.and_then(|lost| lost.last().copied()))
     }
 }
 

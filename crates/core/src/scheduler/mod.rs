@@ -8,6 +8,7 @@
 //! | `status` | news of tasks, and what follows when one ends |
 //! | `stopping` | KILL until it is done |
 //! | `connection` | subscription and reconciliation |
+//! | `strangers` | tasks that may run although there is no record of them |
 //! | `offers` | offers at hand, declines, suppress and revive |
 //! | `matching` | one cycle: waiting instances against offers |
 //! | `commands` | what operators ask |
@@ -17,6 +18,7 @@
 //! | `readiness` | modules say when a task is ready |
 //! | `brake` | nothing is done automatically while too much fails |
 //! | `plan` | what a start would change |
+//! | `unreadable` | what could not be read, and what is made of it |
 //! | `timers` | what is to be looked at later |
 //! | `check` | the invariants |
 
@@ -28,7 +30,7 @@ use std::{
 use crate::{
     AccessRecord, AgentId, AuditEntry, Brake, Call, Counters, Deployment, DeploymentId, Effects,
     FrameworkRecord, FrameworkView, IdGenerator, Input, ModuleValues, Notice, Settings,
-    StatusUpdate, TaskId, Timestamp, Unreadable, View,
+    StatusUpdate, TaskId, Timestamp, View,
 };
 
 mod admission;
@@ -47,7 +49,9 @@ mod readiness;
 mod services;
 mod status;
 mod stopping;
+mod strangers;
 mod timers;
+mod unreadable;
 
 pub use plan::{Change, Declared, DeclaredSettings, Plan, WorkloadPlan, plan, stored_view};
 
@@ -58,6 +62,7 @@ use deployments::Moves;
 use offers::Offers;
 use services::Service;
 use timers::{Timer, Timers};
+use unreadable::Unread;
 
 /// Position of a service in [`Scheduler::services`]; stable for the life of the scheduler.
 type ServiceIndex = u32;
@@ -91,10 +96,12 @@ pub struct Scheduler {
     brake: Option<Brake>,
     module_values: Arc<ModuleValues>,
     access: Arc<AccessRecord>,
-    unreadable: Arc<Vec<Unreadable>>,
+    unread: Unread,
     trouble: Trouble,
     counters: Counters,
     out: Effects,
+    /// Instances that may be proven before the next full check, in debug builds.
+    check_credit: usize,
 }
 
 impl Scheduler {
@@ -127,9 +134,15 @@ impl Scheduler {
         self.cycle();
         self.ask_for_admission();
         self.ask_for_offers();
+        self.effects()
+    }
+
+    /// Everything that was decided since the last time.
+    fn effects(&mut self) -> Effects {
+        self.settle_unreadable();
         let mut effects = std::mem::take(&mut self.out);
         effects.wake_at = self.timers.next();
-        debug_assert_eq!(self.check_cheap(), Ok(()));
+        debug_assert_eq!(self.check_in_turn(), Ok(()));
         effects
     }
 
@@ -161,7 +174,7 @@ impl Scheduler {
             brake: self.brake.clone(),
             module_values: self.module_values.clone(),
             access: self.access.clone(),
-            unreadable: self.unreadable.clone(),
+            unreadable: self.unread.list.clone(),
             counters: self.counters,
         }
     }
@@ -213,6 +226,7 @@ impl Scheduler {
                 } => self.kill_again(service, number, run),
                 Timer::Reconcile => self.reconcile_unheard(),
                 Timer::ReconcileAll => self.reconcile_all(),
+                Timer::Strangers => self.look_for_strangers(),
                 Timer::Offers => self.offers.changed = true,
                 Timer::Revive | Timer::Brake | Timer::Admission => {} // Every step looks at it.
                 Timer::KillUnknown => self.kill_unknown_when_safe(),

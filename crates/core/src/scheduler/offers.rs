@@ -133,7 +133,8 @@ impl Scheduler {
         }
         if self.waiting_services.is_empty() {
             self.offers.revive_due = false;
-            if !self.offers.suppressed {
+            // What waits for an answer may want offers in a moment.
+            if !self.offers.suppressed && !self.is_reconciling() {
                 self.offers.suppressed = true;
                 self.send(Call::Suppress);
             }

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::Scheduler;
 use crate::{
-    DeploymentKind, Found, IdGenerator, ServiceSpec, Settings, Template, Timestamp, View, Workload,
-    WorkloadName,
+    Brake, DeploymentKind, Found, IdGenerator, ServiceSpec, Settings, TaskId, Template, Timestamp,
+    View, Workload, WorkloadName,
 };
 
 /// What a start under a declaration would change.
@@ -15,6 +15,11 @@ pub struct Plan {
     /// Every workload that is declared or stored: in the order of the declaration, then those that
     /// are no longer declared.
     pub workloads: Vec<WorkloadPlan>,
+    /// Live tasks of workloads that are neither declared nor stored: shown, and left alone unless
+    /// unknown tasks are to be killed.
+    pub set_aside: Vec<TaskId>,
+    /// The brake, when it is on: nothing is replaced or started again before it is released.
+    pub brake: Option<Brake>,
 }
 
 impl Plan {
@@ -31,6 +36,10 @@ pub struct WorkloadPlan {
     pub name: WorkloadName,
     /// What becomes of it.
     pub change: Change,
+    /// How many instances would be wanted.
+    pub desired: u32,
+    /// Instances whose tasks run without a workload that is stored, and would be kept.
+    pub adopted: Vec<u32>,
     /// Instances that would be added, by number.
     pub created: Vec<u32>,
     /// Instances whose task would be replaced in an update.
@@ -43,6 +52,7 @@ impl WorkloadPlan {
     /// Whether nothing would change.
     pub fn is_empty(&self) -> bool {
         self.change == Change::None
+            && self.adopted.is_empty()
             && self.created.is_empty()
             && self.replaced.is_empty()
             && self.stopped.is_empty()
@@ -55,10 +65,7 @@ pub enum Change {
     /// Nothing.
     None,
     /// It is declared for the first time.
-    New {
-        /// As which count.
-        desired: u32,
-    },
+    New,
     /// Its declaration is another.
     Changed {
         /// As it is stored.
@@ -112,7 +119,11 @@ pub fn plan(now: Timestamp, settings: &Settings, services: Vec<ServiceSpec>, fou
         .map(|workload| {
             let stored = before.workload(workload.name.as_str());
             let moved_to = new_update(workload, &before, &after);
-            workload_plan(stored.map(|stored| &**stored), workload, moved_to)
+            let running = match stored {
+                None => running(&settings.framework, workload, &before),
+                Some(_) => BTreeSet::new(),
+            };
+            workload_plan(stored.map(|stored| &**stored), running, workload, moved_to)
         })
         .collect();
     // One without a single task is gone at once.
@@ -123,11 +134,17 @@ pub fn plan(now: Timestamp, settings: &Settings, services: Vec<ServiceSpec>, fou
     workloads.extend(gone.map(|stored| WorkloadPlan {
         name: stored.name.clone(),
         change: Change::Removed,
+        desired: 0,
+        adopted: Vec::new(),
         created: Vec::new(),
         replaced: Vec::new(),
         stopped: numbers(stored),
     }));
-    Plan { workloads }
+    Plan {
+        workloads,
+        set_aside: after.unknown_tasks.keys().cloned().collect(),
+        brake: after.brake,
+    }
 }
 
 /// What readers see of stored records where nobody acts on them: nothing is decided. Which tasks
@@ -155,15 +172,25 @@ fn new_update(workload: &Workload, before: &View, after: &View) -> Option<u32> {
     })
 }
 
+/// The instances of a workload that have live tasks although it is not stored.
+fn running(framework: &str, workload: &Workload, before: &View) -> BTreeSet<u32> {
+    before
+        .unknown_tasks
+        .keys()
+        .filter_map(|task| task.parts(framework))
+        .filter(|parts| *parts.workload == *workload.task_name)
+        .map(|parts| parts.number)
+        .collect()
+}
+
 fn workload_plan(
     before: Option<&Workload>,
+    running: BTreeSet<u32>,
     after: &Workload,
     moved_to: Option<u32>,
 ) -> WorkloadPlan {
     let change = match before {
-        None => Change::New {
-            desired: after.desired,
-        },
+        None => Change::New,
         Some(before) if after.removed && !before.removed => Change::Removed,
         Some(before) => {
             let (before, after) = (declared(before), declared(after));
@@ -177,8 +204,10 @@ fn workload_plan(
             }
         }
     };
-    let had: BTreeSet<u32> = before.map(wanted).unwrap_or_default();
+    let adopts = !running.is_empty();
+    let had: BTreeSet<u32> = before.map_or(running, wanted);
     let has = wanted(after);
+    let kept = had.intersection(&has).copied();
     let replaced = after
         .instances
         .iter()
@@ -191,6 +220,8 @@ fn workload_plan(
     WorkloadPlan {
         name: after.name.clone(),
         change,
+        desired: after.desired,
+        adopted: if adopts { kept.collect() } else { Vec::new() },
         created: has.difference(&had).copied().collect(),
         replaced,
         stopped: had.difference(&has).copied().collect(),

@@ -30,6 +30,8 @@ pub(super) struct Service {
     pub(super) spread: Vec<Spread>,
     /// Live tasks by revision.
     pub(super) of_revision: BTreeMap<u32, u32>,
+    /// Revisions that tasks run although their templates are lost.
+    pub(super) lost_revisions: BTreeSet<u32>,
     /// Whether its turn to start has come. Once come it stays: a lower priority orders the start
     /// and the use of offers, but never keeps a failed task down.
     pub(super) started: bool,
@@ -51,6 +53,7 @@ impl Service {
             on_agent: HashMap::new(),
             spread: vec![Spread::new(); constraints],
             of_revision: BTreeMap::new(),
+            lost_revisions: BTreeSet::new(),
             started: false,
         }
     }
@@ -245,6 +248,7 @@ impl Tally {
             Some(Waiting::Admission { .. }) => counts.admitting = 1,
             Some(Waiting::Offer { .. }) => counts.waiting = 1,
             Some(Waiting::BackOff { .. }) => counts.backing_off = 1,
+            Some(Waiting::Reconciliation { .. }) => counts.reconciling = 1,
             Some(Waiting::Brake { .. }) => counts.braked = 1,
             None => {}
         }
@@ -287,6 +291,7 @@ fn replace_counts(total: &mut Counts, before: &Counts, after: &Counts) {
         admitting,
         waiting,
         backing_off,
+        reconciling,
         braked,
         ready,
         starting,
@@ -417,8 +422,12 @@ impl Scheduler {
         self.out.writes.push(Write::Put(record));
     }
 
+    /// Writes what is wanted of a service; not over a record that could not be read, of which an
+    /// operator may know more.
     pub(super) fn write_service(&mut self, index: ServiceIndex) {
-        if let Some(service) = self.service(index) {
+        if let Some(service) = self.service(index)
+            && !self.unread.contains_workload(&service.state.name)
+        {
             let record = service.record();
             self.out.writes.push(Write::Put(record));
         }

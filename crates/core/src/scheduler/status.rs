@@ -31,14 +31,15 @@ const BLAMELESS: [&str; 8] = [
 impl Scheduler {
     pub(super) fn status(&mut self, update: StatusUpdate) {
         self.counters.updates += 1;
+        self.heard_of_a_task();
         let place = self
             .find_task(&update.task)
-            .map(|(index, number, task)| (index, number, task.uuid, task.agent.id.clone()));
+            .map(|(index, number, task)| (index, number, task.uuid, task.agent.known_id()));
         let acknowledge = update.uuid.and_then(|uuid| {
             let agent = update
                 .agent
                 .clone()
-                .or_else(|| place.as_ref().map(|place| place.3.clone()))?;
+                .or_else(|| place.as_ref().and_then(|place| place.3.clone()))?;
             Some(Call::Acknowledge {
                 task: update.task.clone(),
                 agent,
@@ -59,6 +60,7 @@ impl Scheduler {
         if update.state.is_terminal() || update.state == TaskState::Unknown {
             return self.end_task(index, number, uuid, update);
         }
+        let located = self.locate(index, number, uuid, update);
         let (now, subscription) = (self.now, self.connection.subscription);
         let message = update
             .message
@@ -101,8 +103,10 @@ impl Scheduler {
         if change.trouble {
             self.trouble(index, number);
         }
-        if change.first_running {
+        if change.first_running || located {
             self.write_task(index, number, uuid);
+        }
+        if change.first_running {
             self.look_when_proven(index, number);
         }
         if change.state && update.state == TaskState::Unreachable {
@@ -125,6 +129,33 @@ impl Scheduler {
         {
             self.settle(index, number);
         }
+    }
+
+    /// Learns where a task is of which nobody knew; whether it did.
+    fn locate(
+        &mut self,
+        index: ServiceIndex,
+        number: u32,
+        uuid: Uuid,
+        update: &StatusUpdate,
+    ) -> bool {
+        let Some(unknown) = self
+            .task(index, number, uuid)
+            .map(|task| task.agent.clone())
+            .filter(|agent| agent.known_id().is_none() && update.agent.is_some())
+        else {
+            return false;
+        };
+        let agent = self.known_agent(update);
+        let revision = self.edit_task(index, number, uuid, |task| {
+            task.agent = agent.clone();
+            task.revision
+        });
+        if let (Some(service), Some(revision)) = (self.service_mut(index), revision) {
+            service.leave_task(&unknown, revision);
+            service.enter_task(&agent, revision);
+        }
+        true
     }
 
     /// A deployment counts a new task when it has been running for some time.
@@ -249,12 +280,15 @@ impl Scheduler {
             message: message.map(Arc::from),
         });
         self.forget_unused_revisions(index);
+        if stopped.is_none() && is_masters_word(update) {
+            self.take_in_successor(index, number);
+        }
         self.settle(index, number);
     }
 
     /// News of a task that is not among the live ones: an echo of one that has ended, one that was
     /// given up and is back, one whose record was lost, or a stranger.
-    fn news_of_unknown(&mut self, update: StatusUpdate) {
+    pub(super) fn news_of_unknown(&mut self, update: StatusUpdate) {
         if update.state.is_terminal() || update.state == TaskState::Unknown {
             if self.unknown_tasks.contains_key(&update.task) {
                 Arc::make_mut(&mut self.unknown_tasks).remove(&update.task);
@@ -311,23 +345,16 @@ impl Scheduler {
     }
 
     fn known_agent(&self, update: &StatusUpdate) -> Arc<AgentAddress> {
-        let id = update
-            .agent
-            .clone()
-            .unwrap_or_else(|| crate::AgentId::new(""));
-        self.offers
-            .agents_seen
-            .get(&id)
-            .cloned()
-            .unwrap_or_else(|| {
-                Arc::new(AgentAddress {
-                    id,
-                    hostname: String::new(),
-                    ip: String::new(),
-                    port: 0,
-                    attributes: Vec::new(),
-                })
+        let Some(id) = &update.agent else {
+            return Arc::new(AgentAddress::unknown());
+        };
+        let seen = self.offers.agents_seen.get(id).cloned();
+        seen.unwrap_or_else(|| {
+            Arc::new(AgentAddress {
+                id: id.clone(),
+                ..AgentAddress::unknown()
             })
+        })
     }
 
     /// Takes a task back among the live ones, and asks Mesos once more whether it is.
@@ -420,8 +447,8 @@ impl Scheduler {
             let id = service
                 .state
                 .task_id(&self.settings.framework, number, task);
-            let agent = task.agent.id.clone();
-            self.ask_about(id, Some(agent));
+            let agent = task.agent.known_id();
+            self.ask_about(id, agent);
             let again_at = self.now + self.settings.launch_deadline;
             self.timers.set(
                 again_at,

@@ -42,7 +42,7 @@ impl Scheduler {
             task: service
                 .state
                 .task_id(&self.settings.framework, number, task),
-            agent: Some(task.agent.id.clone()),
+            agent: task.agent.known_id(),
             grace: service
                 .template_of(task)
                 .and_then(|template| template.kill_grace),

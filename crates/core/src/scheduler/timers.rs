@@ -30,6 +30,8 @@ pub(super) enum Timer {
     Reconcile,
     /// All tasks, as a matter of routine.
     ReconcileAll,
+    /// Whether Mesos has told of tasks that have no record.
+    Strangers,
     /// Held offers.
     Offers,
     /// Whether to ask for offers.

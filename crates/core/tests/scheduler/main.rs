@@ -20,5 +20,7 @@ mod readiness;
 mod reconciliation;
 mod resources;
 mod restarts;
+mod strangers;
 mod takeover;
+mod unreadable;
 mod updates;

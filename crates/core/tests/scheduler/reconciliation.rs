@@ -6,13 +6,6 @@ use gantry_core::*;
 
 use crate::bench::*;
 
-fn answer(bench: &mut Bench, task: &TaskId, state: TaskState) {
-    let mut update = bench.update(task, state);
-    update.uuid = None;
-    update.reason = Some("REASON_RECONCILIATION".into());
-    bench.event(MesosEvent::Status(update));
-}
-
 #[test]
 fn silence_is_asked_again_with_growing_patience_and_never_a_reason_to_act() {
     let mut bench = Bench::new(vec![service("web", 1)]);
@@ -29,7 +22,7 @@ fn silence_is_asked_again_with_growing_patience_and_never_a_reason_to_act() {
         assert_eq!(bench.reconciled(), std::slice::from_ref(&task));
         bench.nothing_else();
     }
-    answer(&mut bench, &task, TaskState::Running);
+    bench.answered(&task, TaskState::Running);
     assert_eq!(bench.scheduler.view().framework.unconfirmed, 0);
     bench.advance(Duration::from_secs(60));
     assert!(bench.reconciled().is_empty()); // All known are heard of: are there others?
@@ -46,7 +39,7 @@ fn an_intent_whose_launch_was_lost_is_launched_anew() {
     bench.advance(Duration::from_secs(120));
     assert_eq!(bench.reconciled(), std::slice::from_ref(&lost));
     bench.nothing_else();
-    answer(&mut bench, &lost, TaskState::Gone);
+    bench.answered(&lost, TaskState::Gone);
     bench.revived();
     bench.offer(&[&host], 4.0);
     let fresh = bench.accepted().remove(0).task;
@@ -65,7 +58,7 @@ fn late_and_repeated_updates_change_nothing_and_are_acknowledged() {
     bench.revived();
     // An end never reverts, whoever says so.
     bench.tell(&task, TaskState::Running);
-    answer(&mut bench, &task, TaskState::Running);
+    bench.answered(&task, TaskState::Running);
     assert!(bench.instance("web", 1).tasks.is_empty());
     assert!(bench.scheduler.view().unknown_tasks.is_empty());
     bench.nothing_else();
@@ -75,7 +68,7 @@ fn late_and_repeated_updates_change_nothing_and_are_acknowledged() {
 fn an_update_without_uuid_is_not_acknowledged() {
     let mut bench = Bench::new(vec![service("web", 1)]);
     let task = bench.run_all().remove("web-1").unwrap();
-    answer(&mut bench, &task, TaskState::Running);
+    bench.answered(&task, TaskState::Running);
     bench.nothing_else();
 }
 
@@ -131,13 +124,13 @@ fn a_task_without_a_record_is_adopted_when_its_instance_is_empty_and_shown_other
     let mut bench = Bench::new(vec![service("web", 1)]);
     let uuid = IdGenerator::new([9, 9, 9, 9]).uuid();
     let orphan = TaskId::from_parts(FRAMEWORK, "web", 1, uuid);
-    answer(&mut bench, &orphan, TaskState::Running);
+    bench.answered(&orphan, TaskState::Running);
     assert_eq!(bench.reconciled(), std::slice::from_ref(&orphan));
     bench.suppressed();
     assert_eq!(bench.instance("web", 1).tasks[0].uuid, uuid);
 
     let stranger = TaskId::from_parts(FRAMEWORK, "web", 7, uuid);
-    answer(&mut bench, &stranger, TaskState::Running);
+    bench.answered(&stranger, TaskState::Running);
     bench.nothing_else();
     assert!(bench.scheduler.view().unknown_tasks.contains_key(&stranger));
     bench
@@ -162,7 +155,7 @@ fn killing_unknown_tasks_waits_for_every_known_one() {
     bench.reconciled();
     bench.suppressed();
     let stranger = TaskId::new("fw.other-1.x");
-    answer(&mut bench, &stranger, TaskState::Running);
+    bench.answered(&stranger, TaskState::Running);
     bench.advance(Duration::from_secs(61));
     while bench.wake_at.is_some() {
         // Only questions, as long as one known task is silent.
@@ -172,7 +165,7 @@ fn killing_unknown_tasks_waits_for_every_known_one() {
         bench.advance(Duration::from_secs(60));
     }
     assert_eq!(bench.scheduler.view().counters.kills, 0);
-    answer(&mut bench, &task, TaskState::Running);
+    bench.answered(&task, TaskState::Running);
     bench.advance(Duration::from_secs(301));
     assert!(bench.scheduler.view().counters.kills > 0);
 }
