@@ -192,7 +192,8 @@ impl World {
             return Ok(());
         };
         let expected = feasible.min(workload.desired as usize);
-        if running != expected {
+        // More than fit may run where an agent came back with its tasks.
+        if running < expected {
             let blocker = workload.waits_for.as_ref().and_then(|name| {
                 let blocker = view.workload(name.as_str())?;
                 Some((name, blocker.desired, blocker.counts))
