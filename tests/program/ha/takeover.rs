@@ -19,7 +19,10 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use zookeeper_client::{Acls, Client, CreateMode};
 
-use super::site::{FRAMEWORK, Site};
+use super::{
+    site::{FRAMEWORK, Site},
+    upgrade::relaunch,
+};
 
 const COMMAND: &str = "exec sleep 100000";
 
@@ -313,7 +316,8 @@ async fn tasks_of_the_original_are_adopted_and_not_started_again() {
     assert!(!left.contains(&"tasks".to_owned()), "{left:?}");
 
     // A successor finds the same; and what was adopted obeys.
-    site.gantries[leader].stop().await;
+    let first = leader;
+    site.gantries[first].stop().await;
     let leader = site.leader().await;
     site.until("the successor to know them", async || {
         (site.gantries[leader].api.running().await == by_gantry).then_some(())
@@ -331,6 +335,18 @@ async fn tasks_of_the_original_are_adopted_and_not_started_again() {
         .await;
     assert_eq!(fewer["web-1"], before["web-1"]);
     assert_eq!(site.watch.launched(), (4, 0));
+
+    // And it is replaced when its declaration changes.
+    site.gantries[first].start();
+    site.watch.may_replace([("web".to_owned(), 1)]);
+    relaunch(&mut site, &[("TASK0_CMD", "exec sleep 99999")]).await;
+    let updated = site
+        .until("the update", async || {
+            let running = site.watch.running_exactly(&[("a_worker", 2), ("web", 1)])?;
+            (running["web-1"] != before["web-1"]).then_some(running)
+        })
+        .await;
+    assert_eq!(updated["a_worker-1"], before["a_worker-1"]);
     assert_eq!(
         site.local
             .frameworks()

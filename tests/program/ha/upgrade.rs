@@ -37,7 +37,7 @@ async fn plan(gantry: &Gantry) -> (i32, String) {
 
 /// Starts every Gantry again with these changes, the leader last, as nobody with an old
 /// declaration is to lead any more.
-async fn relaunch(site: &mut Site, changes: &[(&'static str, &str)]) {
+pub(super) async fn relaunch(site: &mut Site, changes: &[(&'static str, &str)]) {
     let leader = site.leader().await;
     let mut order: Vec<usize> = (0..site.gantries.len()).collect();
     order.sort_by_key(|index| *index == leader);
