@@ -338,6 +338,10 @@ async fn tasks_of_the_original_are_adopted_and_not_started_again() {
 
     // And it is replaced when its declaration changes.
     site.gantries[first].start();
+    site.until("it to stand by", async || {
+        (site.gantries[first].api.health().await? == 200).then_some(())
+    })
+    .await;
     site.watch.may_replace([("web".to_owned(), 1)]);
     relaunch(&mut site, &[("TASK0_CMD", "exec sleep 99999")]).await;
     let updated = site
