@@ -118,6 +118,8 @@ impl Service {
             address: config.http.listen.clone(),
             source,
         })?;
+        let port = listener.local_addr().map_err(StartError::Serve)?.port();
+        let config = &config.clone().at_port(port);
         let modules = Modules::find(&config.framework, &config.modules);
         let (kind, store): (_, Arc<dyn Store>) = match &config.store {
             config::Store::Memory => (HomeKind::Memory, Arc::new(Memory::new())),

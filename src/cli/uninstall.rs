@@ -218,7 +218,9 @@ async fn tear_down(
                 }
                 return Ok(());
             }
-            SchedulerEvent::Refused { text, kind } if kind.is_final() => {
+            SchedulerEvent::Refused {
+                text, stops: true, ..
+            } => {
                 bail!("the master refuses: {text}")
             }
             SchedulerEvent::Refused { text, .. } => note(last_words, text),

@@ -1,6 +1,6 @@
 //! Everything that is set once: reads the variables, then checks what they say together.
 
-use std::sync::Arc;
+use std::{net::IpAddr, path::PathBuf, sync::Arc};
 
 use gantry_core::{BrakePolicy, Settings, Workloads};
 use gantry_mesos::{
@@ -74,6 +74,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Once> {
         Some(format!("{scheme}://{}", Address { host, port: port? }))
     };
     let advertised_url = reader.framework(&ADVERTISED_URL).or_else(reached);
+    let advertised_ca = advertised_ca(reader);
     let webui_url = reader.framework(&FRAMEWORK_WEBUI_URL).or_else(reached);
     let task_name = name.as_ref().map(|name: &String| name.replace(' ', "-"));
     let framework = Framework {
@@ -91,7 +92,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<Once> {
     let shutdown_timeout = reader.framework(&SHUTDOWN_TIMEOUT);
     let mesos = mesos(reader);
     let store = store::read(reader, sandbox.as_ref(), &framework.task_name);
-    let http = http(reader, listen, advertised_url, tls);
+    if let (Some(Store::ZooKeeper(place)), Some(url)) = (&store, &advertised_url) {
+        look_at_reach(reader, place, url);
+    }
+    let http = http(reader, listen, advertised_url, advertised_ca?, tls);
     let modules = modules(reader);
     let logging = logging(reader, &framework.name, sandbox);
     let scheduler = scheduler(reader, &framework);
@@ -228,10 +232,63 @@ fn master_shown(master: &MasterSource) -> MasterShown {
     }
 }
 
+/// `None` when something is wrong.
+fn advertised_ca(reader: &mut Reader<'_>) -> Option<Option<PathBuf>> {
+    let marker = "-----BEGIN CERTIFICATE-----";
+    let Some(path) = reader.framework(&ADVERTISED_CA) else {
+        return (!reader.is_set(&ADVERTISED_CA.about, 0)).then_some(None);
+    };
+    let wrong = match read_file(&path.to_string_lossy()) {
+        Ok(pem) if pem.contains(marker) => return Some(Some(path)),
+        Ok(_) => format!("names a file without {marker}"),
+        Err(reason) => reason,
+    };
+    reader.error(&ADVERTISED_CA.about, 0, wrong, "name a PEM file");
+    None
+}
+
+/// Where ZooKeeper is on other machines other Gantrys may be too, and these do not reach us under an
+/// address of this machine alone: they would ask themselves.
+fn look_at_reach(reader: &mut Reader<'_>, place: &super::ZooKeeper, url: &str) {
+    let authority = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = authority.split('/').next().unwrap_or_default();
+    if !is_loopback(authority) || place.hosts.iter().all(|host| is_loopback(host)) {
+        return;
+    }
+    let (about, what) = match reader.is_set(&ADVERTISED_URL.about, 0) {
+        true => (&ADVERTISED_URL.about, "names this machine alone".to_owned()),
+        false => (
+            &HOST.about,
+            format!("makes others look for this Gantry at {url}"),
+        ),
+    };
+    let reason =
+        format!("{what}, while ZooKeeper is elsewhere: Gantrys on other machines cannot reach it");
+    reader.warning(
+        about,
+        0,
+        reason,
+        "set HOST to this machine's address, or ADVERTISED_URL",
+    );
+}
+
+/// Whether `host:port`, or `host`, is this machine for everybody.
+fn is_loopback(authority: &str) -> bool {
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority
+            .rsplit_once(':')
+            .map_or(authority, |(host, _)| host),
+    };
+    let address = host.parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
 fn http(
     reader: &mut Reader<'_>,
     listen: Option<Address>,
     advertised_url: Option<String>,
+    advertised_ca: Option<PathBuf>,
     tls: Option<Option<Tls>>,
 ) -> Option<Http> {
     let body_max = reader.framework(&HTTP_BODY_MAX);
@@ -247,6 +304,7 @@ fn http(
     Some(Http {
         listen: listen?,
         advertised_url: advertised_url?,
+        advertised_ca,
         body_max: body_max?,
         connections_max: connections_max?,
         event_streams_max: event_streams_max?,

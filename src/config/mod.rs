@@ -48,6 +48,17 @@ pub(crate) fn duration_in(
 }
 
 impl Config {
+    /// The same, served at `port`: where the system was to choose one, others are told this.
+    #[must_use]
+    pub fn at_port(mut self, port: u16) -> Self {
+        for url in [&mut self.http.advertised_url, &mut self.framework.webui_url] {
+            if let Some(bare) = url.strip_suffix(":0") {
+                *url = format!("{bare}:{port}");
+            }
+        }
+        self
+    }
+
     /// Reads the configuration, and with it what should be said about it.
     ///
     /// # Errors

@@ -150,6 +150,8 @@ pub struct Http {
     pub listen: Address,
     /// Where the other Gantrys of this framework reach it, without a slash at the end.
     pub advertised_url: String,
+    /// Authorities (PEM) to trust besides the public ones where others are reached over TLS.
+    pub advertised_ca: Option<PathBuf>,
     /// Most bytes of a request's body; more is answered with 413.
     pub body_max: usize,
     /// Most connections at once; more wait in the system's queue.

@@ -10,9 +10,9 @@ use actix_web::{
     http::{StatusCode, header},
     web,
 };
-use gantry_core::{Brake, Timestamp, Unreadable};
+use gantry_core::{Brake, Unreadable};
 
-use super::{AppState, now};
+use super::AppState;
 use crate::runtime::{
     ConnectionState, ConnectionStatus, HomeKind, HomeStatus, Reach, Role, Standing,
 };
@@ -29,7 +29,6 @@ pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
         unreadable: view.unreadable.clone(),
         leader: handle.other_leader().map(|leader| leader.host),
         heartbeat_max: state.settings().heartbeat_max,
-        now: now(),
         home,
     };
     let (status, text) = found.verdict();
@@ -47,7 +46,6 @@ struct Found {
     unreadable: Arc<Vec<Unreadable>>,
     leader: Option<String>,
     heartbeat_max: Duration,
-    now: Timestamp,
 }
 
 impl Found {
@@ -93,9 +91,9 @@ impl Found {
             return None;
         }
         // One that has just taken over has had no time to hear the master.
-        let took_over = (self.home.kind == HomeKind::ZooKeeper).then_some(self.standing.since);
+        let took_over = (self.home.kind == HomeKind::ZooKeeper).then_some(self.standing.began);
         let heard = self.connection.last_heard.max(took_over);
-        let age = heard.map(|heard| self.now.since(heard));
+        let age = heard.map(|heard| heard.elapsed());
         if age.is_some_and(|age| age < self.heartbeat_max) {
             return None;
         }

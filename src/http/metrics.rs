@@ -174,7 +174,7 @@ impl Snapshot {
 
     fn framework(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
         let subscribed = self.connection.state == ConnectionState::Subscribed;
-        let heard = self.connection.last_heard.map(|heard| now().since(heard));
+        let heard = self.connection.last_heard.map(|heard| heard.elapsed());
         let framework = &self.view.framework;
         let standing = self.handle.standing();
         let leads = standing.role == Role::Leader;

@@ -31,7 +31,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::SystemTime,
+    time::{Instant, SystemTime},
 };
 
 use actix_web::{
@@ -79,9 +79,10 @@ struct Shared {
     /// Places of changes that wait for a leader.
     held: Semaphore,
     /// To hand changes to the leader.
-    client: Option<reqwest::Client>,
+    proxy: proxy::Client,
     restart: watch::Sender<bool>,
     leaving: AtomicBool,
+    started: Instant,
     started_at: Timestamp,
 }
 
@@ -93,10 +94,7 @@ impl AppState {
 
     /// The same, with modules.
     pub(crate) fn with_modules(handle: Handle, settings: HttpSettings, modules: Modules) -> Self {
-        let client = proxy::client(settings.tls.as_ref());
-        if let Err(error) = &client {
-            tracing::error!(%error, "as a stand-by, this Gantry cannot hand anything to the leader");
-        }
+        let proxy = proxy::Client::new(settings.tls.as_ref(), settings.advertised_ca.as_deref());
         let pages = Pages::new(settings.templates_dir.clone(), settings.static_dir.clone());
         let gate = Gate::new(
             &settings.auth,
@@ -111,13 +109,14 @@ impl AppState {
             proxies,
             event_streams: Arc::new(Semaphore::new(settings.event_streams_max)),
             held: Semaphore::new(HELD_MAX),
-            client: client.ok(),
+            proxy,
             handle,
             settings,
             modules,
             pages,
             restart: watch::Sender::new(false),
             leaving: AtomicBool::new(false),
+            started: Instant::now(),
             started_at: now(),
         }))
     }

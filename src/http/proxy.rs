@@ -1,6 +1,11 @@
 //! Handing a request to the leader.
 
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -36,6 +41,9 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 
 /// Between two looks whether another leads.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// Between two looks whether the files have changed.
+const FILES_EVERY: Duration = Duration::from_secs(2);
 
 /// The leader may hold the request before it begins to work on it.
 const ANSWERED_WITHIN: Duration = ANSWER_WITHIN.saturating_add(Duration::from_secs(15));
@@ -78,14 +86,86 @@ pub(super) enum Outcome {
     Failed(ApiError),
 }
 
+/// To reach the leader. Made anew when the files change that say whom to trust.
+pub(super) struct Client {
+    /// These hold the authorities.
+    files: Vec<PathBuf>,
+    made: Mutex<Made>,
+}
+
+struct Made {
+    client: Option<reqwest::Client>,
+    stamps: Vec<Stamp>,
+    looked: Instant,
+}
+
+/// By which a change of a file is noticed.
+type Stamp = Option<(SystemTime, u64)>;
+
+impl Client {
+    /// With TLS of its own, a Gantry trusts what the others of the framework show if its own
+    /// certificate's authority vouches for them, be it public or in the same file; and `ca` always.
+    pub(super) fn new(tls: Option<&Tls>, ca: Option<&Path>) -> Self {
+        let own = tls.map(|tls| tls.certificate.clone());
+        let files: Vec<_> = own.into_iter().chain(ca.map(Path::to_owned)).collect();
+        let made = Made {
+            stamps: stamps(&files),
+            client: made(&files),
+            looked: Instant::now(),
+        };
+        Self {
+            files,
+            made: Mutex::new(made),
+        }
+    }
+
+    fn get(&self) -> Option<reqwest::Client> {
+        let mut now = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if now.looked.elapsed() >= FILES_EVERY {
+            now.looked = Instant::now();
+            let stamps = stamps(&self.files);
+            if stamps != now.stamps {
+                // What can be used is kept where what came after it cannot.
+                if let Some(client) = made(&self.files) {
+                    now.client = Some(client);
+                    now.stamps = stamps;
+                    tracing::info!("the authorities for reaching the leader were read anew");
+                }
+            }
+        }
+        now.client.clone()
+    }
+}
+
+fn stamps(files: &[PathBuf]) -> Vec<Stamp> {
+    let stamp = |path: &PathBuf| {
+        let about = fs::metadata(path).ok()?;
+        Some((about.modified().ok()?, about.len()))
+    };
+    files.iter().map(stamp).collect()
+}
+
+fn made(files: &[PathBuf]) -> Option<reqwest::Client> {
+    let made = client(files);
+    if let Err(error) = &made {
+        tracing::error!(
+            error,
+            "as a stand-by, this Gantry cannot hand anything to the leader"
+        );
+    }
+    made.ok()
+}
+
 /// A client that takes no way but the direct one.
-/// With TLS of its own, a Gantry trusts what the others of the framework show if its own
-/// certificate's authority vouches for them, be it public or in the same file.
-pub(super) fn client(tls: Option<&Tls>) -> reqwest::Result<reqwest::Client> {
-    let chain = tls.and_then(|tls| std::fs::read(&tls.certificate).ok());
-    let chain = chain.map(|pem| reqwest::Certificate::from_pem_bundle(&pem));
-    reqwest::Client::builder()
-        .tls_certs_merge(chain.transpose()?.unwrap_or_default())
+fn client(files: &[PathBuf]) -> Result<reqwest::Client, String> {
+    let mut trusted = Vec::new();
+    for path in files {
+        let pem = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let certificates = reqwest::Certificate::from_pem_bundle(&pem);
+        trusted.extend(certificates.map_err(|error| format!("{}: {error}", path.display()))?);
+    }
+    let built = reqwest::Client::builder()
+        .tls_certs_merge(trusted)
         .no_proxy()
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_WITHIN)
@@ -93,7 +173,8 @@ pub(super) fn client(tls: Option<&Tls>) -> reqwest::Result<reqwest::Client> {
         // On a connection that the leader is about to close, a request would be lost in a way that
         // cannot be told from one that took effect.
         .pool_max_idle_per_host(0)
-        .build()
+        .build();
+    built.map_err(|error| error.to_string())
 }
 
 /// Hands a request with its whole body to `leader`.
@@ -105,7 +186,7 @@ pub(super) async fn forward(
     body: Bytes,
 ) -> Outcome {
     let host = &leader.host;
-    let Some(client) = &state.0.client else {
+    let Some(client) = state.0.proxy.get() else {
         return Outcome::NotTaken(format!("{host} leads, and nothing can be handed to it"));
     };
     let Some(url) = &leader.url else {
@@ -164,7 +245,7 @@ pub(super) async fn relay(
     place: OwnedSemaphorePermit,
 ) -> Result<HttpResponse, String> {
     let host = &leader.host;
-    let Some(client) = &state.0.client else {
+    let Some(client) = state.0.proxy.get() else {
         return Err(format!("{host} leads, and nothing can be handed to it"));
     };
     let Some(url) = &leader.url else {

@@ -43,6 +43,10 @@ const AS_OF: HeaderName = HeaderName::from_static("x-gantry-as-of");
 /// Between two looks whether there is a leader.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// For so long after the start, the place of the life before this one may still be in the queue: the
+/// longest time-out of a session.
+const FORMER_LIFE: Duration = Duration::from_secs(60);
+
 /// Answers a request that may be made, by the role of this Gantry.
 pub(super) async fn answer(
     state: &web::Data<AppState>,
@@ -98,6 +102,13 @@ fn nothing_read(state: &AppState, standing: &Standing) -> ApiError {
 
 fn to_leader(state: &AppState, request: &HttpRequest) -> Result<String, ApiError> {
     let leader = state.handle().other_leader();
+    if let Some(why) = leader
+        .as_ref()
+        .and_then(|leader| at_our_address(state, leader))
+    {
+        let message = format!("this Gantry does not lead: {why}");
+        return Err(ApiError::new(Code::StandBy, message));
+    }
     let url = leader.and_then(|leader| leader.url).ok_or_else(|| {
         ApiError::new(
             Code::StandBy,
@@ -114,7 +125,7 @@ async fn relayed(state: &AppState, request: &HttpRequest) -> Result<HttpResponse
     let leader = match turn(state, request.headers().contains_key(proxy::FORWARDED_BY)) {
         Turn::Theirs(leader) => leader,
         Turn::Ours => return Err(unknown("it is about to, ask again".to_owned())),
-        Turn::Nobodys(why) => return Err(unknown(why)),
+        Turn::Nobodys(why) | Turn::Unreachable(why) => return Err(unknown(why)),
     };
     let place = events::place(state)?;
     proxy::relay(state, &leader, request, place)
@@ -128,7 +139,21 @@ async fn relayed(state: &AppState, request: &HttpRequest) -> Result<HttpResponse
 enum Turn {
     Ours,
     Theirs(Member),
+    /// Of nobody yet. Why, as a clause.
     Nobodys(String),
+    /// Of somebody who cannot be reached, and time does not help. Why, as a clause.
+    Unreachable(String),
+}
+
+/// Another whose address is ours: our former life, whose place goes with its session; or one on
+/// another machine which was not told what its own address is. Why it cannot be reached, as a clause.
+fn at_our_address(state: &AppState, leader: &Member) -> Option<String> {
+    let ours = state.handle().me().url.as_deref();
+    let url = leader.url.as_deref().filter(|url| Some(*url) == ours)?;
+    Some(format!(
+        "{} leads, and says that it is reached at {url}, which is the address of this Gantry: set HOST or ADVERTISED_URL of each to its own",
+        leader.host
+    ))
 }
 
 fn turn(state: &AppState, forwarded: bool) -> Turn {
@@ -136,7 +161,17 @@ fn turn(state: &AppState, forwarded: bool) -> Turn {
     if handle.standing().role == Role::Leader {
         return Turn::Ours;
     }
-    match handle.other_leader() {
+    let leader = handle.other_leader();
+    if let Some(why) = leader
+        .as_ref()
+        .and_then(|leader| at_our_address(state, leader))
+    {
+        return match state.0.started.elapsed() < FORMER_LIFE {
+            true => Turn::Nobodys(why),
+            false => Turn::Unreachable(why),
+        };
+    }
+    match leader {
         // One hop and no more: two that take each other for the leader would go on for ever.
         Some(leader) if !forwarded => Turn::Theirs(leader),
         Some(leader) => Turn::Nobodys(format!(
@@ -212,6 +247,10 @@ async fn made_here(
                     Outcome::Failed(error) => return Err(error.into()),
                     Outcome::NotTaken(why) => why,
                 }
+            }
+            Turn::Unreachable(why) => {
+                let message = format!("this Gantry does not lead: {why}; nothing has changed");
+                return Err(ApiError::new(Code::StandBy, message).into());
             }
             Turn::Nobodys(why) => why,
         };

@@ -51,6 +51,8 @@ pub struct HttpSettings {
     pub url_prefix: String,
     /// The server's own certificate.
     pub tls: Option<Tls>,
+    /// Authorities (PEM) to trust besides the public ones where the leader is reached over TLS.
+    pub advertised_ca: Option<PathBuf>,
     /// Files here replace templates of the same name.
     pub templates_dir: Option<PathBuf>,
     /// Files here replace or add to the static files.
@@ -90,6 +92,7 @@ impl HttpSettings {
             trusted_proxies: Vec::new(),
             url_prefix: String::new(),
             tls: None,
+            advertised_ca: None,
             templates_dir: None,
             static_dir: None,
             // Each holds a connection and a little memory; a team has tens of open dashboards.
@@ -133,6 +136,7 @@ impl HttpSettings {
             trusted_proxies: config.http.trusted_proxies.clone(),
             url_prefix: config.http.url_prefix.clone(),
             tls: config.http.tls.clone(),
+            advertised_ca: config.http.advertised_ca.clone(),
             heartbeat_max: config.http.heartbeat_max,
             templates_dir: config.http.templates_dir.clone(),
             static_dir: config.http.static_dir.clone(),

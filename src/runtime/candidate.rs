@@ -5,16 +5,20 @@ use std::{convert::Infallible, sync::Arc, time::Duration};
 use gantry_core::{Found, FrameworkId, Key, Record, ServiceSpec, Settings, Write, stored_view};
 use gantry_mesos::{scheduler::SchedulerConfig, v1::FrameworkInfo};
 use gantry_store::{Loaded, Store, StoreError};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::{Handle, Parts, Runtime, RuntimeError, clock, role::HomeKind};
 
-/// First pause after a term that could not begin, or ended by a fault; doubles.
+/// First pause after a term that could not begin, or ended by a fault; doubles. Nobody waits for our
+/// turn meanwhile: the place in the queue was given up.
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 
 /// The longest such pause.
 const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// What was decided must be stored and sent within this time when one of several stops.
+const STOP_WITHIN: Duration = Duration::from_secs(4);
 
 /// A term of this length shows that what ended the one before it is mended.
 const SOUND: Duration = Duration::from_secs(60);
@@ -69,7 +73,10 @@ pub struct Candidate<H> {
     handle: Handle,
     work: Work,
     forget_framework_id: Option<FrameworkId>,
+    /// Before the next campaign.
     pause: Duration,
+    /// The last one after a fault.
+    fault_pause: Duration,
 }
 
 /// The right to act, and the scheduler that does.
@@ -94,6 +101,7 @@ impl<H: Home> Candidate<H> {
             work,
             forget_framework_id,
             pause: Duration::ZERO,
+            fault_pause: Duration::ZERO,
         }
     }
 
@@ -161,7 +169,7 @@ impl<H: Home> Candidate<H> {
             };
             let error = tokio::select! {
                 () = stop.cancelled() => {
-                    let outcome = runtime.stop().await;
+                    let outcome = self.stopped(runtime).await;
                     store.resign().await;
                     return match outcome {
                         // What was not stored was not answered either; whoever acts now goes on.
@@ -174,13 +182,21 @@ impl<H: Home> Candidate<H> {
                 }
                 error = runtime.ended() => error,
             };
-            // No part of the term is left. Another may begin.
+            // No part of the term is left. Another may begin. A lease that ran out leaves us our place,
+            // which is the first while the session lasts: nobody else could begin before us.
+            let taken_back = store.lease().was_taken_back();
+            let error = match error {
+                RuntimeError::LeaseLost(reason) if taken_back => {
+                    RuntimeError::Store(StoreError::Refused { reason })
+                }
+                error => error,
+            };
             if !matches!(error, RuntimeError::LeaseLost(_)) {
                 store.resign().await;
             }
             drop(store);
             if began.elapsed() >= SOUND {
-                self.pause = Duration::ZERO;
+                self.fault_pause = Duration::ZERO;
             }
             match error {
                 RuntimeError::LeaseLost(reason) => {
@@ -195,6 +211,21 @@ impl<H: Home> Candidate<H> {
         }
     }
 
+    /// The orderly end of a term, which must not keep others from beginning theirs: what cannot be
+    /// done soon is left, as by a crash.
+    async fn stopped(&self, runtime: Runtime) -> Result<(), RuntimeError> {
+        if self.handle.home().kind != HomeKind::ZooKeeper {
+            return runtime.stop().await;
+        }
+        match timeout(STOP_WITHIN, runtime.stop()).await {
+            Ok(outcome) => outcome,
+            Err(_) => {
+                tracing::warn!("not everything that was decided could be stored and sent in time");
+                Ok(())
+            }
+        }
+    }
+
     /// Whether reading everything anew may help: what led to the error is forgotten with the term.
     fn has_another_term(&self, error: &StoreError) -> bool {
         let alone = self.handle.home().kind != HomeKind::ZooKeeper;
@@ -204,10 +235,11 @@ impl<H: Home> Candidate<H> {
     async fn elected(&mut self) -> Term {
         let (handle, settings) = (self.handle.clone(), self.work.settings.clone());
         loop {
+            let pause = std::mem::take(&mut self.pause);
             let outcome = {
-                let Self { home, pause, .. } = &*self;
+                let home = &self.home;
                 let campaign = async {
-                    sleep(*pause).await;
+                    sleep(pause).await;
                     home.campaign().await
                 };
                 tokio::select! {
@@ -225,13 +257,17 @@ impl<H: Home> Candidate<H> {
                     tracing::error!(%error, "this Gantry cannot lead");
                     self.fault(&error);
                 }
-                Err(error) => tracing::warn!(%error, "the term ended before it began"),
+                Err(error) => {
+                    tracing::warn!(%error, "the term ended before it began");
+                    self.pause = RETRY_FIRST;
+                }
             }
         }
     }
 
     fn fault(&mut self, error: &StoreError) {
-        self.pause = (self.pause * 2).clamp(RETRY_FIRST, RETRY_MAX);
+        self.fault_pause = (self.fault_pause * 2).clamp(RETRY_FIRST, RETRY_MAX);
+        self.pause = self.fault_pause;
         // Of the others the connection tells; these last.
         if !matches!(
             error,

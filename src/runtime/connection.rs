@@ -1,6 +1,9 @@
 //! How the connections to the master and to the store are, for those who ask.
 
-use std::sync::{Mutex, PoisonError};
+use std::{
+    sync::{Mutex, PoisonError},
+    time::Instant,
+};
 
 use gantry_core::Timestamp;
 
@@ -15,8 +18,9 @@ pub struct ConnectionStatus {
     pub master: Option<String>,
     /// The framework's id that the master was told, or has given.
     pub framework_id: Option<String>,
-    /// When the master was last heard of: an event or a heartbeat.
-    pub last_heard: Option<Timestamp>,
+    /// When the master was last heard of: an event or a heartbeat. By a clock that nobody sets, as
+    /// only the time that has passed since is of interest.
+    pub last_heard: Option<Instant>,
     /// Why the last connection ended or could not be made, as a clause. Kept while subscribed.
     pub last_error: Option<String>,
     /// The store.
@@ -33,7 +37,8 @@ pub enum ConnectionState {
     /// The master says that this framework has been removed. Nothing is tried any more, as a new
     /// id would abandon the recorded tasks: an operator has to decide.
     Removed,
-    /// Another scheduler has subscribed with our id. Nothing is tried any more.
+    /// Another scheduler has subscribed with our id, as often as we did: it does not share our store.
+    /// Nothing is tried any more, as the two would end each other's subscriptions for ever.
     FailedOver,
     /// The master refuses us for a reason that repeating does not mend.
     Refused,
@@ -91,8 +96,9 @@ impl ConnectionStatus {
                 self.framework_id.as_deref().unwrap_or("ID")
             )),
             ConnectionState::FailedOver => Some(
-                "another scheduler has subscribed with this framework's id: stop one of the two, \
-                 then restart the other"
+                "another scheduler has subscribed with this framework's id again and again, and is not \
+                 kept away by the store, so it must have another one: stop one of the two, then \
+                 restart the other"
                     .to_owned(),
             ),
             ConnectionState::Refused => Some(format!(
@@ -168,8 +174,8 @@ impl Connection {
         self.lock().framework_id = Some(id);
     }
 
-    pub(crate) fn heard(&self, now: Timestamp) {
-        self.lock().last_heard = Some(now);
+    pub(crate) fn heard(&self, at: Instant) {
+        self.lock().last_heard = Some(at);
     }
 
     pub(crate) fn failed(&self, error: String) {

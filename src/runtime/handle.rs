@@ -16,7 +16,10 @@ use gantry_core::{
 };
 use gantry_store::{Lease, Loaded, Member, Store, StoreError};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, sleep},
+};
 
 use super::{
     clock,
@@ -24,7 +27,7 @@ use super::{
     events::{EventLog, EventStream},
     metrics::Metrics,
     modules::{Modules, Questions, SAID_MAX, Said},
-    role::{HomeStatus, Place, Standing},
+    role::{HomeStatus, Place, RECONNECTS_WITHIN, Standing},
 };
 
 /// Most commands that wait for the loop. At the bound a command is answered with
@@ -33,6 +36,9 @@ pub const COMMANDS_MAX: usize = 1_024;
 
 /// How long a command may take, storing its effect included.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Between two looks whether the place of the records can be reached again.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// How long reading the whole store may take.
 const READ_WITHIN: Duration = Duration::from_secs(120);
@@ -82,13 +88,8 @@ impl Handle {
     /// See [`CommandError`]. After [`CommandError::TimedOut`] and [`CommandError::OutcomeUnknown`]
     /// the command may still take effect.
     pub async fn command(&self, actor: Actor, command: Command) -> Result<Answer, CommandError> {
+        self.reached().await?;
         let entrance = self.entrance()?;
-        let store = self.shared.connection.store_problem();
-        // It would be taken, and its outcome not be known when the lease ends before ZooKeeper is back.
-        let away = || self.home().reach.away(clock::wall());
-        if let Some(reason) = store.or_else(away) {
-            return Err(CommandError::Unavailable { reason });
-        }
         let (reply, answer) = oneshot::channel();
         let request = Request {
             token: ReplyToken(self.shared.tokens.fetch_add(1, Ordering::Relaxed)),
@@ -110,6 +111,31 @@ impl Handle {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(CommandError::OutcomeUnknown),
             Err(_) => Err(CommandError::TimedOut),
+        }
+    }
+
+    /// Waits until the place of the records can be reached, if it was a moment ago. What were taken
+    /// meanwhile could not be stored, and nobody would know its outcome when the lease ended before
+    /// the connection was back.
+    async fn reached(&self) -> Result<(), CommandError> {
+        let until = Instant::now() + RECONNECTS_WITHIN;
+        loop {
+            drop(self.entrance()?);
+            let reach = self.home().reach;
+            let wait = Instant::now() < until && reach.away(clock::wall()).is_none();
+            let problem = match self.shared.connection.store_problem() {
+                None if wait => None,
+                None => reach.problem(),
+                problem => problem,
+            };
+            if let Some(problem) = problem {
+                let reason = format!("{problem}; nothing has changed");
+                return Err(CommandError::Unavailable { reason });
+            }
+            if reach.problem().is_none() {
+                return Ok(());
+            }
+            sleep(LOOK_EVERY).await;
         }
     }
 

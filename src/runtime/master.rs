@@ -1,13 +1,13 @@
 //! The client of the Mesos master: its events become inputs, the scheduler's calls are sent.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use gantry_core::{AgentId, FrameworkId, MesosEvent, OfferId, ServiceSpec};
 use gantry_mesos::{
     http::HttpOptions,
     scheduler::{
-        CallOutcome, CallSender, Epoch, EventStream, RefusalKind, SchedulerConfig, SchedulerEvent,
-        SendError, Subscription, connect,
+        CallOutcome, CallSender, DisconnectReason, Epoch, EventStream, RefusalKind,
+        SchedulerConfig, SchedulerEvent, SendError, Subscription, connect,
     },
     tls::TlsOptions,
     v1::{
@@ -20,7 +20,7 @@ use gantry_store::Lease;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    clock::Clock,
+    clock::wall,
     committer::Calls,
     connection::ConnectionState,
     driver::{Heard, Session},
@@ -94,7 +94,6 @@ pub fn client(mesos: &config::Mesos) -> SchedulerConfig {
 /// Between the client and the loop.
 pub(crate) struct Link {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) clock: Clock,
     pub(crate) lease: Lease,
     pub(crate) heard: mpsc::Sender<Heard>,
     pub(crate) calls: mpsc::Receiver<Calls>,
@@ -117,7 +116,6 @@ impl Link {
         let (epoch, current) = watch::channel(None);
         let ears = Ears {
             shared: self.shared,
-            clock: self.clock,
             heard: self.heard,
             epoch,
             sender: sender.clone(),
@@ -171,7 +169,6 @@ async fn speak(
 
 struct Ears {
     shared: Arc<Shared>,
-    clock: Clock,
     heard: mpsc::Sender<Heard>,
     epoch: watch::Sender<Option<Epoch>>,
     sender: CallSender,
@@ -204,18 +201,17 @@ impl Ears {
                     version = subscribed.master_info.as_ref().and_then(|info| info.version.clone()),
                     "subscribed"
                 );
-                let now = self.clock.now();
                 connection.set_master(subscribed.master.to_string());
-                connection.set_state(ConnectionState::Subscribed, now);
+                connection.set_state(ConnectionState::Subscribed, wall());
+                connection.heard(Instant::now());
                 connection.set_framework_id(framework_id.clone());
-                connection.heard(now);
                 self.epoch.send_replace(Some(subscribed.epoch));
                 let framework_id = FrameworkId::new(framework_id);
                 let event = MesosEvent::Subscribed { framework_id };
                 self.tell(subscribed.epoch, event).await?;
             }
             SchedulerEvent::Event { epoch, event } => {
-                connection.heard(self.clock.now());
+                connection.heard(Instant::now());
                 self.master_says(epoch, *event).await?;
             }
             SchedulerEvent::Undecodable { reason, .. } => {
@@ -233,14 +229,14 @@ impl Ears {
             SchedulerEvent::ReportsLost { count } => {
                 tracing::warn!(count, "more calls failed than could be reported");
             }
-            SchedulerEvent::Refused { text, kind } => {
+            SchedulerEvent::Refused { text, kind, stops } => {
                 let state = match kind {
                     RefusalKind::FrameworkRemoved => ConnectionState::Removed,
-                    RefusalKind::FailedOver => ConnectionState::FailedOver,
+                    RefusalKind::FailedOver if stops => ConnectionState::FailedOver,
                     RefusalKind::Configuration => ConnectionState::Refused,
                     _ => ConnectionState::Connecting,
                 };
-                connection.set_state(state, self.clock.now());
+                connection.set_state(state, wall());
                 connection.failed(text.clone());
                 let advice = connection.status().problem();
                 let advice = advice.unwrap_or_default();
@@ -252,14 +248,17 @@ impl Ears {
                 retry_in,
             } => {
                 let status = connection.status();
-                let reason = reason.to_string();
                 // A refusal says more than that the stream ended after it.
-                if matches!(
-                    status.state,
-                    ConnectionState::Subscribed | ConnectionState::Connecting
-                ) {
+                let refused = matches!(reason, DisconnectReason::Refused);
+                if !refused
+                    && matches!(
+                        status.state,
+                        ConnectionState::Subscribed | ConnectionState::Connecting
+                    )
+                {
+                    let reason = reason.to_string();
                     tracing::warn!(reason, ?retry_in, "not subscribed");
-                    connection.set_state(ConnectionState::Connecting, self.clock.now());
+                    connection.set_state(ConnectionState::Connecting, wall());
                     connection.failed(reason);
                 }
                 self.epoch.send_replace(None);

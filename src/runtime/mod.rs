@@ -31,16 +31,16 @@ mod translate;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use gantry_core::{Found, IdGenerator, Record, Scheduler, ServiceSpec, Settings};
 use gantry_mesos::{
-    scheduler::{Permission, SchedulerConfig},
+    scheduler::{Limits, Permission, SchedulerConfig},
     v1::FrameworkInfo,
 };
 use gantry_store::{Lease, Store, StoreError};
 use thiserror::Error;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
 pub use candidate::{Candidate, Home, Term, Work};
@@ -123,11 +123,14 @@ impl Runtime {
         let permission = loops.lease.clone();
         let client = SchedulerConfig {
             permission: Permission::new(move || permission.holds()),
+            limits: Limits {
+                failovers_max: FAILOVERS_MAX,
+                ..parts.client.limits
+            },
             ..parts.client
         };
         let link = Link {
             shared: Arc::clone(handle.shared()),
-            clock: loops.clock,
             lease: loops.lease.clone(),
             heard: loops.heard,
             calls: loops.calls,
@@ -171,6 +174,15 @@ impl Runtime {
     }
 }
 
+/// While the lease holds it is ours to act, whoever subscribes with our id: a former leader whose
+/// SUBSCRIBE was late, once. Whoever does so again and again has another store, and an operator must
+/// say which of the two is right; within two minutes, this many times are taken for the former.
+const FAILOVERS_MAX: usize = 5;
+
+/// What is decided and stored is sent when a runtime stops, and its answers are waited for, but no
+/// longer than this: whoever acts next decides anew what a silent master has not taken.
+const SENT_WITHIN: Duration = Duration::from_secs(1);
+
 /// Waits for the end of all parts, and tells readers. At a stop the driver ends first, then the
 /// committer, then the link; at the end of the lease the committer does, and takes the others along.
 async fn supervise(
@@ -213,7 +225,13 @@ async fn run(
         }
     }
     tokio::select! {
-        outcome = link => Ok(outcome??),
+        outcome = timeout(SENT_WITHIN, link) => match outcome {
+            Ok(outcome) => Ok(outcome??),
+            Err(_) => {
+                tracing::warn!("the master has not answered every call, and is not waited for");
+                Ok(())
+            }
+        },
         // What is still on its way must not leave any more.
         reason = lease.lost() => Err(RuntimeError::LeaseLost(reason)),
     }
@@ -223,7 +241,6 @@ async fn run(
 struct Loops {
     stop: CancellationToken,
     lease: Lease,
-    clock: Clock,
     heard: mpsc::Sender<Heard>,
     calls: mpsc::Receiver<Calls>,
     driver: JoinHandle<()>,
@@ -273,7 +290,6 @@ impl Loops {
             committer: tokio::spawn(committer.run()),
             stop,
             lease,
-            clock,
             heard,
             calls,
         }

@@ -2,7 +2,7 @@
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use gantry_core::Timestamp;
@@ -37,6 +37,8 @@ pub struct Standing {
     pub role: Role,
     /// Since when.
     pub since: Timestamp,
+    /// The same, by a clock that nobody sets.
+    pub began: Instant,
     /// Number of the term in which it acts, or last acted. A later term of any process has a
     /// larger one.
     pub epoch: Option<u64>,
@@ -122,7 +124,7 @@ pub enum Reach {
 }
 
 /// A connection that is lost for less than this may be about to be made to another server.
-const RECONNECTS_WITHIN: Duration = Duration::from_secs(2);
+pub(crate) const RECONNECTS_WITHIN: Duration = Duration::from_secs(1);
 
 impl Reach {
     /// Why it is of no use now to wait for anything that needs the place, as a clause.
@@ -158,6 +160,7 @@ impl Place {
             standing: Standing {
                 role: Role::StandBy,
                 since: now,
+                began: Instant::now(),
                 epoch: None,
                 terms: 0,
                 shown: Shown::Nothing,
@@ -220,6 +223,7 @@ impl Held {
     fn act(&mut self, role: Role, now: Timestamp, lease: Lease) {
         self.standing.role = role;
         self.standing.since = now;
+        self.standing.began = Instant::now();
         self.standing.epoch = Some(lease.epoch());
         self.lease = Some(lease);
     }
@@ -230,6 +234,7 @@ impl Standing {
         if self.role != Role::StandBy {
             self.role = Role::StandBy;
             self.since = now;
+            self.began = Instant::now();
         }
         if self.shown == Shown::Live {
             self.shown = Shown::Copy { at: now };

@@ -5,13 +5,15 @@
 mod support;
 
 use std::io;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use gantry_mesos::credentials::Credentials;
-use gantry_mesos::scheduler::{RefusalKind, SchedulerEvent};
+use gantry_mesos::scheduler::{Permission, RefusalKind, SchedulerEvent};
 use gantry_mesos::v1::scheduler::{Event, event};
 use support::{Server, client, config, error, heartbeat, record, rescind, soon, subscribed_event};
+use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 
 #[tokio::test]
@@ -238,7 +240,7 @@ async fn wrong_credentials_are_told_and_not_hammered() {
         .reply("401 Unauthorized", headers, "401 Unauthorized.")
         .await;
     match client.news().await {
-        SchedulerEvent::Refused { text, kind } => {
+        SchedulerEvent::Refused { text, kind, .. } => {
             assert_eq!(kind, RefusalKind::Configuration);
             assert_eq!(text, "401: 401 Unauthorized.");
         }
@@ -363,6 +365,48 @@ async fn a_scheduler_that_was_replaced_stops() {
         }
     ));
     client.disconnected().await;
+    assert!(soon(client.events.next()).await.is_none());
+}
+
+/// One whose permission says that it is right does not leave the framework to whoever comes late. Two
+/// that both say so would go on for ever.
+#[tokio::test]
+async fn a_scheduler_that_is_right_subscribes_again_but_not_for_ever() {
+    let mut master = Server::start().await;
+    let mut config = config(master.source());
+    config.limits.failovers_max = 2;
+    let mut client = client(config);
+    for times in 1..=3 {
+        let stream = master.subscribed("f", 15.0).await;
+        client.subscribed().await;
+        stream.event(&error("Framework failed over")).await;
+        client.event().await;
+        match client.news().await {
+            SchedulerEvent::Refused { kind, stops, .. } => {
+                assert_eq!(kind, RefusalKind::FailedOver);
+                assert_eq!(stops, times == 3);
+            }
+            other => panic!("{other:?}"),
+        }
+        client.disconnected().await;
+    }
+    assert!(soon(client.events.next()).await.is_none());
+    assert!(master.try_request().is_none());
+}
+
+/// Names are looked up, connections made and keys agreed upon after it was decided to subscribe.
+#[tokio::test]
+async fn without_permission_nothing_is_written_to_a_connection_that_is_ready_too_late() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut config = config(listener.local_addr().unwrap().to_string().parse().unwrap());
+    let asked = AtomicU32::new(0);
+    config.permission = Permission::new(move || asked.fetch_add(1, Ordering::SeqCst) == 0);
+    let mut client = client(config);
+    let (mut stream, _) = soon(listener.accept()).await.unwrap();
+    let mut seen = Vec::new();
+    soon(stream.read_to_end(&mut seen)).await.unwrap();
+    assert_eq!(String::from_utf8_lossy(&seen), "");
+    assert!(client.disconnected().await.contains("NotPermitted"));
     assert!(soon(client.events.next()).await.is_none());
 }
 

@@ -20,6 +20,10 @@ const NEVER: u64 = u64::MAX;
 /// when it was not renewed in time, when the store says so, or when it was given up, and never
 /// begins again. A process that was frozen past the end finds it ended with the first look,
 /// before anything had a chance to tell it: [`Lease::holds`] reads the clock.
+///
+/// One that was not renewed in time, or ended with its session, says nothing against the next term of
+/// this process. One that the store took back does ([`Lease::was_taken_back`]): what led to that is
+/// still there, and another process may do better.
 #[derive(Clone, Debug)]
 pub struct Lease {
     shared: Arc<Shared>,
@@ -31,7 +35,13 @@ struct Shared {
     // Milliseconds of `Moment`.
     end: AtomicU64,
     // Why it ended, once it did.
-    ended: watch::Sender<Option<String>>,
+    ended: watch::Sender<Option<Ended>>,
+}
+
+#[derive(Debug)]
+struct Ended {
+    reason: String,
+    taken_back: bool,
 }
 
 /// A reading of the machine's clock that goes on while the machine is suspended.
@@ -89,8 +99,8 @@ impl Lease {
     pub async fn lost(&self) -> String {
         let mut ended = self.shared.ended.subscribe();
         loop {
-            if let Some(reason) = &*ended.borrow_and_update() {
-                return reason.clone();
+            if let Some(ended) = &*ended.borrow_and_update() {
+                return ended.reason.clone();
             }
             if !self.holds() {
                 continue;
@@ -104,6 +114,13 @@ impl Lease {
         }
     }
 
+    /// Whether it ended for a cause that lies in what is stored or in the way to it, so that a new
+    /// term of this process might end as this one did.
+    pub fn was_taken_back(&self) -> bool {
+        let ended = self.shared.ended.borrow();
+        ended.as_ref().is_some_and(|ended| ended.taken_back)
+    }
+
     /// Moves the end, unless it has come. Says whether the lease holds.
     pub(crate) fn renew(&self, end: Moment) -> bool {
         let holds = self.holds();
@@ -115,10 +132,22 @@ impl Lease {
 
     /// Ends it. The first reason is kept.
     pub(crate) fn end(&self, reason: &str) {
+        self.end_with(reason, false);
+    }
+
+    /// Ends it for a cause, see [`Lease::was_taken_back`]. The first reason is kept.
+    pub(crate) fn take_back(&self, reason: &str) {
+        self.end_with(reason, true);
+    }
+
+    fn end_with(&self, reason: &str, taken_back: bool) {
         self.shared.ended.send_if_modified(|ended| {
             let first = ended.is_none();
             if first {
-                *ended = Some(reason.to_owned());
+                *ended = Some(Ended {
+                    reason: reason.to_owned(),
+                    taken_back,
+                });
             }
             first
         });
@@ -153,7 +182,8 @@ mod tests {
         lease.end("given up");
         lease.end("something later");
         assert_eq!(waiting.await.ok().as_deref(), Some("given up"));
-        assert!(!lease.holds());
+        lease.take_back("too late");
+        assert!(!lease.holds() && !lease.was_taken_back());
     }
 
     /// Nothing told it, no timer ran: as after SIGCONT.

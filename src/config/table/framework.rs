@@ -239,6 +239,11 @@ variables! { Framework, Framework in
         default_words: Some("`http://HOST:PORT0`, with `TLS_CERT` `https://HOST:PORT0`"),
         help: "Where the other Gantrys of this framework reach this one: those that stand by pass requests on to the leader. Not a load balancer before them all. With TLS it must be a name of the certificate.",
     }
+    ADVERTISED_CA: PathBuf = path, {
+        kind: Kind::Path,
+        default_words: Some("the public authorities, and what `TLS_CERT` holds besides the certificate"),
+        help: "PEM file of the certificate authorities to trust when the `ADVERTISED_URL` of another Gantry begins with https; read again when it changes.",
+    }
     HTTP_BODY_MAX: usize = |text| parse::size_in(text, 1 << 10, 1 << 30), {
         kind: Kind::Size,
         default: Some("64KiB"),

@@ -144,4 +144,42 @@ fn other_gantrys_reach_this_one_by_its_own_address() {
     assert_eq!(of(&[("ADVERTISED_URL", "https://a:1/")]), "https://a:1");
     let by_hand = [("LISTEN", "0.0.0.0:8080"), ("PORT0", "")];
     assert_eq!(of(&by_hand), "http://10.0.0.1:8080");
+    // Once the system has chosen a port, that is the one.
+    let chosen = good(&[("PORT0", "0")]).at_port(40_123);
+    assert_eq!(chosen.http.advertised_url, "http://10.0.0.1:40123");
+    assert_eq!(chosen.framework.webui_url, "http://10.0.0.1:40123");
+    assert_eq!(
+        good(&[]).at_port(1).http.advertised_url,
+        "http://10.0.0.1:31000"
+    );
+}
+
+#[test]
+fn an_address_of_this_machine_alone_is_no_use_to_gantrys_elsewhere() {
+    let zk = ("STORE", "zookeeper");
+    let elsewhere = ("ZK_URL", "127.0.0.1:2181,zk-2:2181");
+    for (changes, why) in [
+        (
+            &[("HOST", "")][..],
+            "HOST makes others look for this Gantry at http://127.0.0.1:31000",
+        ),
+        (&[("HOST", "::1")], "HOST='::1' makes others"),
+        (
+            &[("ADVERTISED_URL", "http://localhost:1/x")],
+            "ADVERTISED_URL='http://localhost:1/x' names this machine alone",
+        ),
+    ] {
+        let both = [changes, &[zk, elsewhere]].concat();
+        let warnings = warned(&both);
+        assert!(
+            warnings.len() == 1 && warnings[0].contains(why),
+            "{changes:?}: {warnings:?}"
+        );
+        // Everything on one machine.
+        let here = [changes, &[zk, ("ZK_URL", "localhost,[::1]:2181")]].concat();
+        assert_eq!(warned(&here), Vec::<String>::new());
+    }
+    assert_eq!(warned(&[zk, elsewhere]), Vec::<String>::new());
+    let errors = bad(&[("ADVERTISED_CA", "/no/such/file")]);
+    assert!(errors[0].contains("ADVERTISED_CA"), "{errors:?}");
 }

@@ -10,7 +10,7 @@ use gantry_core::{Timestamp, View};
 use gantry_store::{Lease, Member};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
-use super::world::{START, World, member, rich_service, service};
+use super::world::{OWN_URL, START, World, member, rich_service, service};
 use crate::{
     auth::{Access, NewToken},
     http::{self, HttpSettings},
@@ -319,6 +319,21 @@ async fn nothing_is_handed_on_twice() {
     assert_eq!(reply.header("x-gantry-role"), "stand-by");
 }
 
+/// All said that they are at 127.0.0.1, on machines of their own.
+#[actix_web::test]
+async fn a_leader_at_our_own_address_is_told_and_not_asked() {
+    let world = stand_by_of(Some(member("other", Some(OWN_URL.to_owned()))));
+    for line in ["POST /api/v2/kill", "GET /api/v2/events"] {
+        let reply = world.send(line, &[], "{}").await;
+        assert_eq!(
+            (reply.status.as_u16(), reply.code().as_str()),
+            (503, "stand_by")
+        );
+        assert!(reply.body.contains("ADVERTISED_URL"), "{}", reply.body);
+        assert!(!reply.body.contains("cannot be reached"), "{}", reply.body);
+    }
+}
+
 #[actix_web::test]
 async fn a_change_waits_for_the_one_who_is_about_to_lead() {
     let world = World::with(vec![rich_service("web", 2)], |_| {});
@@ -437,7 +452,7 @@ async fn health_says_everything_and_fails_only_where_a_restart_may_help() {
         ),
     ] {
         connection.set_state(state, wall());
-        world.heartbeat(Timestamp::from_millis(START));
+        world.heartbeat(Duration::from_secs(61));
         let (status, told) = health().await;
         assert_eq!(status, 200, "{told}");
         assert!(told.starts_with(text), "{told}");
@@ -450,7 +465,7 @@ async fn health_says_everything_and_fails_only_where_a_restart_may_help() {
         of: 9,
     });
     world.shared.view.store(view.into());
-    world.heartbeat(wall());
+    world.heartbeat(Duration::ZERO);
     let (status, text) = health().await;
     assert_eq!(status, 200);
     assert!(
@@ -500,9 +515,21 @@ async fn a_leader_without_zookeeper_takes_no_changes() {
     );
     assert!(reply.body.contains("the servers are gone"));
     assert_eq!(reply.header("retry-after"), "5");
-    // It may be about to come back by way of another server.
+    // It may be about to come back by way of another server. Until then nothing is taken.
+    let before = world.state.handle().view().at;
     world.cut_off(lost(wall()));
-    assert_eq!(world.send(line, &[], body).await.status, 200);
+    let refused = world.send(line, &[], body).await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.body.contains("the servers are gone"));
+    assert!(refused.body.contains("nothing has changed"));
+    assert_eq!(world.state.handle().view().at, before);
+    world.cut_off(lost(wall()));
+    let back = async {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        world.cut_off(Reach::Connected { since: wall() });
+    };
+    let (taken, ()) = tokio::join!(world.send(line, &[], body), back);
+    assert_eq!(taken.status, 200, "{}", taken.body);
 }
 
 #[actix_web::test]

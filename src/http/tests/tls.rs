@@ -2,7 +2,7 @@
 
 use std::{fs, net::TcpListener, path::Path, process::Command, time::Duration};
 
-use super::world::{World, service};
+use super::world::{World, member, service};
 use crate::{config::Tls, http};
 
 /// Makes a certificate for 127.0.0.1 that vouches for itself, and its key.
@@ -39,6 +39,55 @@ async fn asked(url: &str, pem: &[u8]) -> reqwest::Result<reqwest::Response> {
         .build()
         .unwrap();
     client.get(format!("{url}/health")).send().await
+}
+
+/// The leader's certificate vouches for itself, and is renewed: whoever stands by is told the new one
+/// in the same file.
+#[actix_web::test]
+async fn a_stand_by_trusts_what_it_is_told_to_and_reads_it_again() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let directory = tempfile::tempdir().unwrap();
+    certificate(directory.path(), "one");
+    let tls = Tls {
+        certificate: directory.path().join("certificate.pem"),
+        key: directory.path().join("key.pem"),
+        strict_for: Duration::ZERO,
+    };
+    let leader = World::with(vec![service("web", 1)], |settings| {
+        settings.tls = Some(tls.clone());
+    });
+    leader.subscribe();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap());
+    let server = http::serve(listener, leader.state.clone()).unwrap();
+    let handle = server.handle();
+    tokio::spawn(server);
+    let stand_by = |ca: Option<&Path>| {
+        let world = World::with(vec![service("web", 1)], |settings| {
+            settings.hold = Duration::from_millis(100);
+            settings.advertised_ca = ca.map(Path::to_owned);
+        });
+        world.step_down(Some(member("leader", Some(url.clone()))));
+        world
+    };
+    let line = "PUT /api/v2/workloads/web/scale";
+    let body = r#"{"instances":1}"#;
+    assert_eq!(stand_by(None).send(line, &[], body).await.status, 503);
+    let world = stand_by(Some(&tls.certificate));
+    let reply = world.send(line, &[], body).await;
+    assert_eq!(reply.status, 200, "{}", reply.body);
+
+    certificate(directory.path(), "two");
+    let two = fs::read(&tls.certificate).unwrap();
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+    while asked(&url, &two).await.is_err() || world.send(line, &[], body).await.status != 200 {
+        assert!(
+            tokio::time::Instant::now() < deadline,
+            "the new certificate is not trusted"
+        );
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    handle.stop(false).await;
 }
 
 #[actix_web::test]

@@ -3,7 +3,7 @@
 
 use std::{
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use gantry_core::{
@@ -104,7 +104,7 @@ impl World {
             services,
             gantry_core::Found::default(),
         );
-        let me = member("me", None);
+        let me = member("me", Some(OWN_URL.to_owned()));
         let home = Arc::new(Mutex::new(HomeStatus {
             kind: HomeKind::Embedded,
             reach: Reach::Always,
@@ -207,8 +207,11 @@ impl World {
         }]);
     }
 
-    /// The master is heard of.
-    pub(super) fn heartbeat(&self, at: Timestamp) {
+    /// The master was heard of so long ago.
+    pub(super) fn heartbeat(&self, ago: Duration) {
+        let at = Instant::now()
+            .checked_sub(ago)
+            .expect("a while since the machine's start");
         self.shared.connection.heard(at);
     }
 
@@ -281,6 +284,9 @@ fn framework() -> config::Framework {
         background: None,
     }
 }
+
+/// Where the Gantry of a world says that it is reached; nothing is there.
+pub(super) const OWN_URL: &str = "http://me.example:1";
 
 pub(super) fn member(id: &str, url: Option<String>) -> Member {
     Member {

@@ -11,7 +11,7 @@ use super::{
     workloads::image,
 };
 use crate::{
-    http::{AppState, now, unreadable},
+    http::{AppState, unreadable},
     runtime::{ConnectionState, ConnectionStatus, StoreState},
 };
 
@@ -72,9 +72,7 @@ struct ConnectionJson {
 
 impl ConnectionJson {
     fn new(status: ConnectionStatus, view: &View) -> Self {
-        let heard = status
-            .last_heard
-            .map(|heard| now().since(heard).as_millis());
+        let heard = status.last_heard.map(|heard| heard.elapsed().as_millis());
         Self {
             state: status.state.name(),
             since: status.since.as_millis(),

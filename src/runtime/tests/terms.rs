@@ -9,8 +9,9 @@ use std::sync::{
 use async_trait::async_trait;
 use gantry_core::{Record, Write};
 use gantry_local::{AgentOptions, Cluster, ClusterHandle, ClusterOptions};
+use gantry_mesos::scheduler::{SchedulerEvent, Subscription, connect};
 use gantry_store::Loaded;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::*;
 
@@ -119,6 +120,8 @@ impl Home for House {
 struct Process {
     handle: Handle,
     house: House,
+    /// What it subscribes as, but for the id.
+    info: FrameworkInfo,
     stop: CancellationToken,
     ended: JoinHandle<Result<(), RuntimeError>>,
 }
@@ -143,14 +146,16 @@ impl Process {
         let work = Work {
             settings: Settings::new("fw"),
             services: vec![service],
-            client: SchedulerConfig::new(master.parse().unwrap()),
+            client: impatient(master),
             info: framework_info(&framework, None, &[]),
         };
+        let info = work.info.clone();
         let candidate = Candidate::new(house.clone(), handle.clone(), work, None);
         let stop = CancellationToken::new();
         Self {
             handle,
             house,
+            info,
             ended: tokio::spawn(candidate.run(None, stop.clone())),
             stop,
         }
@@ -175,9 +180,23 @@ impl Process {
         .await;
     }
 
+    /// Leads within a time that is shorter than the pause after a second fault.
+    async fn leads_at_once(&self) {
+        let leads = until("the lead", || self.handle.standing().role == Role::Leader);
+        timeout(Duration::from_secs(1), leads).await.unwrap();
+    }
+
     fn launched(&self) -> u64 {
         self.handle.view().counters.launched
     }
+}
+
+/// A client without long pauses.
+fn impatient(master: &str) -> SchedulerConfig {
+    let mut client = SchedulerConfig::new(master.parse().unwrap());
+    client.timing.connect_delay_max = Duration::ZERO;
+    client.timing.backoff_initial = Duration::from_millis(10);
+    client
 }
 
 async fn cluster() -> (ClusterHandle, String) {
@@ -312,5 +331,92 @@ async fn what_cannot_be_stored_ends_the_term_and_not_the_process() {
     assert_eq!(fault(), None);
     assert_eq!(desired(&process.handle), 2);
     assert_eq!(process.launched(), 0);
+    cluster.shutdown().await;
+}
+
+/// A lease that ran out leaves us the first place in the queue: nobody else could lead while we wait.
+#[tokio::test]
+async fn no_pause_follows_a_lease_that_ran_out_whatever_was_before() {
+    let (cluster, master) = cluster().await;
+    let records = Memory::new();
+    let process = Process::start("me", &records, &master);
+    for _ in 0..2 {
+        let seat = process.house.elect();
+        until("the lead", || {
+            process.handle.standing().role == Role::Leader
+        })
+        .await;
+        seat.refuses_size.store(true, Ordering::SeqCst);
+        let answer = process.handle.command(actor(), scale(7)).await;
+        assert!(answer.is_err(), "{answer:?}");
+        process.stands_by().await;
+    }
+    let seat = process.house.elect();
+    process.runs(2).await;
+    seat.end().await;
+    process.stands_by().await;
+    process.house.elect();
+    process.leads_at_once().await;
+    cluster.shutdown().await;
+}
+
+/// What a former leader sent late takes the subscription once; a second Gantry with another store does
+/// so as often as we do.
+#[tokio::test]
+async fn the_subscription_is_taken_back_while_the_lease_holds_but_not_for_ever() {
+    let (cluster, master) = cluster().await;
+    let records = Memory::new();
+    let process = Process::start("me", &records, &master);
+    process.house.elect();
+    process.runs(2).await;
+    let info = FrameworkInfo {
+        id: Some(
+            process
+                .handle
+                .view()
+                .framework
+                .id
+                .clone()
+                .unwrap()
+                .as_str()
+                .into(),
+        ),
+        ..process.info.clone()
+    };
+    let foreign = |failovers_max| {
+        let mut client = impatient(&master);
+        client.limits.failovers_max = failovers_max;
+        let (told, subscription) = watch::channel(Subscription::new(info.clone()));
+        let (_, events) = connect(client, subscription).unwrap();
+        (told, events)
+    };
+    // It stops when it is told that another has subscribed.
+    let (_told, mut late) = foreign(0);
+    let mut subscribed = false;
+    while let Some(event) = late.next().await {
+        subscribed |= matches!(event, SchedulerEvent::Subscribed(_));
+    }
+    assert!(subscribed);
+    until("the subscription", || {
+        process.handle.connection().state == ConnectionState::Subscribed
+    })
+    .await;
+    process.runs(2).await;
+    let scaled = process.handle.command(actor(), scale(3)).await;
+    assert_eq!(scaled, Ok(Answer::Scaled { from: 2, to: 3 }));
+    process.runs(3).await;
+
+    let (_told, mut other) = foreign(100);
+    let reading = tokio::spawn(async move { while other.next().await.is_some() {} });
+    until("one to give in", || {
+        process.handle.connection().state == ConnectionState::FailedOver
+    })
+    .await;
+    let problem = process.handle.connection().problem().unwrap();
+    assert!(problem.contains("stop one of the two"), "{problem}");
+    // Another term would only go on with it.
+    assert_eq!(process.handle.standing().role, Role::Leader);
+    assert!(!reading.is_finished());
+    reading.abort();
     cluster.shutdown().await;
 }

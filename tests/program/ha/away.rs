@@ -40,12 +40,36 @@ async fn without_zookeeper_reads_go_on_and_nothing_is_touched() {
     .await;
     let launched = site.watch.launched();
 
+    let leader = site.leader().await;
     site.ensemble.server(0).kill();
     let gone = Instant::now();
-    // Until the lease ends a write is neither promised nor refused: it may still be stored.
-    let leader = site.leader().await;
-    let first = scale(&site, leader).await;
-    assert_eq!(first.0, 503, "{first:?}");
+    // What it took before it noticed may have any outcome. From then on it takes nothing: it waits for
+    // another server, but not for long.
+    let about = &site.gantries[leader];
+    site.until("the leader to notice", async || {
+        (about.about_leader().await?["store"]["connected"] == false).then_some(())
+    })
+    .await;
+    let asked = Instant::now();
+    let (status, text) = scale(&site, leader).await;
+    println!(
+        "the first write was refused after {:?}: {text}",
+        asked.elapsed()
+    );
+    assert_eq!(status, 503, "{text}");
+    assert!(text.contains("ZooKeeper cannot be reached"), "{text}");
+    assert!(text.contains("nothing has changed"), "{text}");
+    assert!(
+        asked.elapsed() < Duration::from_secs(2),
+        "{:?}",
+        asked.elapsed()
+    );
+
+    // It leads on until its lease ends.
+    site.until("the end of the lease", async || {
+        (about.about_leader().await?["role"] == "stand-by").then_some(())
+    })
+    .await;
     assert!(
         gone.elapsed() < Duration::from_secs(10),
         "{:?}",

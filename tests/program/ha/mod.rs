@@ -6,6 +6,7 @@
 
 mod away;
 mod client;
+mod ends;
 mod fault;
 mod roles;
 mod rounds;

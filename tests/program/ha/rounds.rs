@@ -2,7 +2,8 @@
 //! promised.
 //!
 //! `GANTRY_HA_ROUNDS` (`cargo xtask ha --rounds N`) says how many, with faults of 15 s; without it
-//! each kind of fault comes once, for a shorter time. `GANTRY_HA_SEED` repeats the choices of a run.
+//! each kind of fault comes once, for a shorter time. `GANTRY_HA_SEED` repeats the choices of a run,
+//! `GANTRY_HA_FAULT` lets only one kind happen.
 
 use std::{
     collections::BTreeMap,
@@ -72,7 +73,11 @@ async fn rounds(servers: usize, gantries: usize) {
     let seed = seed();
     println!("{servers} servers, {gantries} Gantrys, seed {seed}");
     let mut dice = IdGenerator::new([seed, servers as u64, 2, 3]);
-    let kinds = Fault::all(servers);
+    let mut kinds = Fault::all(servers);
+    if let Ok(only) = env::var("GANTRY_HA_FAULT") {
+        kinds.retain(|fault| fault.to_string() == only);
+        assert!(!kinds.is_empty(), "GANTRY_HA_FAULT names none");
+    }
     let (count, span) = match env::var("GANTRY_HA_ROUNDS") {
         Ok(count) => (count.parse().expect("GANTRY_HA_ROUNDS is a number"), LONG),
         Err(_) => (kinds.len(), SHORT),

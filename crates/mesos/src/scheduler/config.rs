@@ -47,7 +47,7 @@ impl SchedulerConfig {
 }
 
 /// Whether this process may speak for the framework. It is asked right before a SUBSCRIBE or calls
-/// are written, so that a process that was frozen past the end of its right sends nothing of what
+/// are written to a connection that is ready, so that a process that was frozen past the end of its right sends nothing of what
 /// was queued before. Once it says no it must not say yes again: the client stops.
 #[derive(Clone)]
 pub struct Permission(Arc<dyn Fn() -> bool + Send + Sync>);
@@ -97,6 +97,9 @@ pub struct Timing {
     pub backoff_initial: Duration,
     /// Longest pause after a failure. Default 15 s: a failover takes about 10 s.
     pub backoff_max: Duration,
+    /// How long an [other scheduler](Limits::failovers_max) that took the subscription is
+    /// remembered. Default 2 min.
+    pub failover_window: Duration,
     /// How long to wait for ZooKeeper to name a leader before saying so. Default 10 s.
     pub detect_timeout: Duration,
 }
@@ -111,6 +114,7 @@ impl Default for Timing {
             call_timeout: Duration::from_secs(30),
             backoff_initial: Duration::from_millis(500),
             backoff_max: Duration::from_secs(15),
+            failover_window: Duration::from_secs(120),
             detect_timeout: Duration::from_secs(10),
         }
     }
@@ -130,6 +134,10 @@ pub struct Limits {
     pub calls_in_flight_max: usize,
     /// Reports on calls not yet taken; more are only counted. Default 4096.
     pub reports_queued_max: usize,
+    /// How often within [`Timing::failover_window`] another scheduler with the same id may take
+    /// the subscription and have it taken back; the next time the client stops. Default 0: whoever
+    /// subscribes last is right. More is for those whose [`Permission`] says better who is right.
+    pub failovers_max: usize,
 }
 
 impl Default for Limits {
@@ -140,6 +148,7 @@ impl Default for Limits {
             calls_queued_max: 1024,
             calls_in_flight_max: 256,
             reports_queued_max: 4096,
+            failovers_max: 0,
         }
     }
 }

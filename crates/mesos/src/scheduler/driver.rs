@@ -1,5 +1,6 @@
 //! The task that keeps the framework subscribed.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub(super) struct Driver {
     detected: Option<HostPort>,
     /// Redirects followed since a master was last detected.
     hops: u32,
+    failovers: Failovers,
 }
 
 /// Nobody takes the events any more.
@@ -56,7 +58,30 @@ enum Next {
     Candidate,
     Pause,
     LongPause,
+    /// Pause as is right after so many failovers.
+    FailoverPause(u32),
     Stop,
+}
+
+/// When other schedulers with our id took the subscription.
+///
+/// One that subscribes late, because it was frozen or its bytes were, takes it once; we take it back.
+/// One that believes as we do that it may act takes it again and again. Then the one that was there
+/// first gives up, as its count is ahead: the two do not go on for ever.
+#[derive(Default)]
+struct Failovers(VecDeque<Instant>);
+
+impl Failovers {
+    /// One more: what to do about it.
+    fn next(&mut self, max: usize, window: Duration) -> Next {
+        let now = Instant::now();
+        self.0.retain(|at| now.duration_since(*at) < window);
+        if self.0.len() >= max {
+            return Next::Stop;
+        }
+        self.0.push_back(now);
+        Next::FailoverPause(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
+    }
 }
 
 impl End {
@@ -89,6 +114,7 @@ impl Driver {
             framework_id: None,
             detected: None,
             hops: 0,
+            failovers: Failovers::default(),
         }
     }
 
@@ -123,6 +149,12 @@ impl Driver {
                 Next::LongPause => {
                     self.backoff.exhaust();
                     (self.backoff.next(), false)
+                }
+                // Every subscription in between was a success; this grows nevertheless.
+                Next::FailoverPause(times) => {
+                    self.backoff.reset();
+                    let pauses = (0..times).map(|_| self.backoff.next());
+                    (pauses.last().unwrap_or_default(), false)
                 }
                 Next::Stop => (Duration::ZERO, true),
             };
@@ -196,9 +228,16 @@ impl Driver {
         if !self.config.permission.holds() {
             return Err(Ok(End::new(DisconnectReason::NotPermitted, Next::Stop)));
         }
-        let answer = subscribe(&self.http, &master, &call, limit, deadline)
+        let permission = &self.config.permission;
+        let answer = subscribe(&self.http, &master, &call, permission, limit, deadline)
             .await
-            .map_err(|reason| Ok(End::new(reason, on_failure())))?;
+            .map_err(|reason| {
+                let next = match reason {
+                    DisconnectReason::NotPermitted => Next::Stop,
+                    _ => on_failure(),
+                };
+                Ok(End::new(reason, next))
+            })?;
         let (mut records, stream_id) = match answer {
             Answer::Stream { records, stream_id } => (records, stream_id),
             Answer::Redirect(to) => {
@@ -339,7 +378,7 @@ impl Driver {
         }
     }
 
-    async fn hand_on(&self, epoch: Epoch, record: &[u8]) -> Result<(), Result<End, Gone>> {
+    async fn hand_on(&mut self, epoch: Epoch, record: &[u8]) -> Result<(), Result<End, Gone>> {
         let event = match required::decode::<Event>(record) {
             Ok(event) => Box::new(event),
             Err(error) => {
@@ -375,14 +414,20 @@ impl Driver {
         }
     }
 
-    async fn refused(&self, text: String, kind: RefusalKind) -> Result<End, Gone> {
+    async fn refused(&mut self, text: String, kind: RefusalKind) -> Result<End, Gone> {
         tracing::warn!(text, ?kind, "the master refuses the framework");
-        self.emit(SchedulerEvent::Refused { text, kind }).await?;
         let next = match kind {
-            RefusalKind::FrameworkRemoved | RefusalKind::FailedOver => Next::Stop,
+            RefusalKind::FrameworkRemoved => Next::Stop,
+            RefusalKind::FailedOver => self.failovers.next(
+                self.config.limits.failovers_max,
+                self.config.timing.failover_window,
+            ),
             RefusalKind::Configuration => Next::LongPause,
             RefusalKind::Other => Next::Pause,
         };
+        let stops = matches!(next, Next::Stop);
+        self.emit(SchedulerEvent::Refused { text, kind, stops })
+            .await?;
         Ok(End::new(DisconnectReason::Refused, next))
     }
 }

@@ -67,9 +67,11 @@ pub enum SchedulerEvent {
         text: String,
         /// What they mean.
         kind: RefusalKind,
+        /// The client stops.
+        stops: bool,
     },
     /// A subscription, or an attempt at one, has ended. The client tries again unless
-    /// a final `Refused` came before.
+    /// a `Refused` came before that says that it stops.
     Disconnected {
         /// The subscription that has ended; `None` if there was none.
         epoch: Option<Epoch>,
@@ -102,7 +104,8 @@ pub enum RefusalKind {
     /// The framework id has been torn down or timed out; it can never be used again.
     /// The client stops.
     FrameworkRemoved,
-    /// Another scheduler has subscribed with the same id. The client stops.
+    /// Another scheduler has subscribed with the same id. The client stops when that
+    /// [was so too often](super::Limits::failovers_max).
     FailedOver,
     /// The request itself is at fault: credentials, roles, principal, an invalid
     /// field. Repeating it helps only after something has been changed, so the client
@@ -113,12 +116,6 @@ pub enum RefusalKind {
 }
 
 impl RefusalKind {
-    /// Whether the client stops.
-    #[must_use]
-    pub fn is_final(self) -> bool {
-        matches!(self, Self::FrameworkRemoved | Self::FailedOver)
-    }
-
     /// Reads the text of an ERROR event (texts of Mesos `src/master/master.cpp` and
     /// `src/master/validation.cpp`).
     #[must_use]

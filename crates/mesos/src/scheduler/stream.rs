@@ -1,12 +1,18 @@
 //! One SUBSCRIBE and the stream it opens.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
 use prost::Message;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use reqwest::{Response, StatusCode};
+use thiserror::Error;
 use tokio::time::{Duration, Instant, timeout_at};
 use tokio_util::codec::Decoder;
 
+use super::config::Permission;
 use super::event::DisconnectReason;
 use crate::address::{HostPort, redirect_target};
 use crate::http::{Http, PROTOBUF, error_text, root_cause};
@@ -42,11 +48,48 @@ pub(super) enum Answer {
     },
 }
 
+/// What SUBSCRIBE says, on condition: it is taken when there is a connection to write it to, which
+/// may be long after it was decided. Without permission nothing is written, not even the head.
+struct Guarded {
+    call: Option<Bytes>,
+    permission: Permission,
+}
+
+impl Body for Guarded {
+    type Data = Bytes;
+    type Error = NotPermitted;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, NotPermitted>>> {
+        let this = self.get_mut();
+        let call = this.call.take();
+        Poll::Ready(call.map(|call| match this.permission.holds() {
+            true => Ok(Frame::data(call)),
+            false => Err(NotPermitted),
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.call.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.call.as_ref().map_or(0, |call| call.len() as u64))
+    }
+}
+
+#[derive(Debug, Error)]
+#[error("this process may not speak for the framework any more")]
+struct NotPermitted;
+
 /// Sends SUBSCRIBE to one master.
 pub(super) async fn subscribe(
     http: &Http,
     master: &HostPort,
     call: &Call,
+    permission: &Permission,
     record_bytes_max: usize,
     deadline: Instant,
 ) -> Result<Answer, DisconnectReason> {
@@ -56,10 +99,14 @@ pub(super) async fn subscribe(
         .header(CONTENT_TYPE, PROTOBUF)
         // Exactly this: if JSON is acceptable at all, a master prefers it.
         .header(ACCEPT, PROTOBUF)
-        .body(call.encode_to_vec());
+        .body(reqwest::Body::wrap(Guarded {
+            call: Some(call.encode_to_vec().into()),
+            permission: permission.clone(),
+        }));
     let started = Instant::now();
     let mut response = match timeout_at(deadline, request.send()).await {
         Ok(Ok(response)) => response,
+        Ok(Err(_)) if !permission.holds() => return Err(DisconnectReason::NotPermitted),
         Ok(Err(e)) => {
             return Err(DisconnectReason::Connect {
                 master: master.clone(),

@@ -338,12 +338,20 @@ async fn found(shared: &Shared, client: &Client, lock: &str) -> Result<(), Store
         epoch: 0,
         leader: String::new(),
     })?;
-    multi
-        .add_create(&layout.epoch(), &epoch, &make)
-        .map_err(wrong)?;
-    multi
-        .add_create(&layout.transactions(), b"", &make)
-        .map_err(wrong)?;
+    for (node, data) in [
+        (layout.epoch(), &epoch[..]),
+        (layout.transactions(), &b""[..]),
+    ] {
+        // Left behind by a removal that was cut off. The next number is as good as the first.
+        if shared
+            .call(client.check_stat(&node))
+            .await
+            .map_err(wrong)?
+            .is_none()
+        {
+            multi.add_create(&node, data, &make).map_err(wrong)?;
+        }
+    }
     let node = layout.own(codec::LAYOUT_PATH);
     multi
         .add_create(&node, &codec::encode_layout(), &make)

@@ -192,6 +192,11 @@ impl Shard {
         &self.node
     }
 
+    /// Whether its records are of a few hundred bytes each, and many; others may have any size.
+    pub(super) fn is_of_small_records(&self) -> bool {
+        matches!(self.kind, "instances" | "tasks")
+    }
+
     /// Whether it is there, going by the names of the children of `gantry`, or has to be.
     pub(super) fn is_expected(&self, names: &[String]) -> bool {
         !may_be_missing(self.kind) || names.iter().any(|name| name == self.kind)

@@ -16,12 +16,19 @@ use crate::{Loaded, Rejected, StoreError, codec};
 /// Requests that are on the way at once.
 const WINDOW: usize = 16;
 
-/// What one answer should not exceed, going by the largest nodes seen so far.
+/// What one answer should not exceed, going by what is known of its nodes. One larger record comes
+/// alone.
 const ANSWER_BYTES: usize = 256 * 1024;
 
-/// Nodes of one request, at first and at most.
+/// Nodes of one request, as long as nothing is known of them, and at most.
 const NODES_FIRST: usize = 32;
-const NODES_MAX: usize = 256;
+const NODES_MAX: usize = 128;
+
+/// What a node has in an answer besides its data.
+const NODE_BYTES: usize = 100;
+
+/// Questions for sizes that are on the way at once.
+const QUESTIONS: usize = 256;
 
 /// The most names of strangers that are reported.
 const STRANGERS_MAX: usize = 100;
@@ -44,6 +51,10 @@ pub(super) enum Found {
     Store(u32),
 }
 
+/// What says nothing about records: who stands in the queue, and which term and transaction were the
+/// last.
+const LEFT_BEHIND: [&str; 3] = ["leader", "epoch", "transactions"];
+
 /// Looks for the layout.
 pub(super) async fn look(client: &Client, shared: &Shared) -> Result<Found, StoreError> {
     let layout = &shared.layout;
@@ -63,7 +74,9 @@ pub(super) async fn look(client: &Client, shared: &Shared) -> Result<Found, Stor
             // Made since we looked.
             continue;
         }
-        return match children.iter().find(|name| *name != "leader") {
+        // What a removal of everything left, by a version that removed these after the layout.
+        let says_nothing = |name: &String| LEFT_BEHIND.contains(&name.as_str());
+        return match children.iter().find(|name| !says_nothing(name)) {
             None => Ok(Found::Nothing),
             Some(name) => Err(StoreError::Corrupt {
                 place: layout.gantry().to_owned(),
@@ -229,6 +242,39 @@ pub(super) async fn children(
     }
 }
 
+/// A node to be read.
+struct Wanted {
+    node: String,
+    /// What the reader calls it.
+    name: String,
+    /// What it has in an answer, where that was asked before.
+    bytes: Option<usize>,
+}
+
+impl Wanted {
+    fn new(node: String, name: String) -> Self {
+        Self {
+            node,
+            name,
+            bytes: None,
+        }
+    }
+}
+
+/// How many of the next nodes are asked for in one request.
+fn together(next: &VecDeque<Wanted>, largest: usize) -> usize {
+    let guess = match largest {
+        0 => ANSWER_BYTES / NODES_FIRST,
+        largest => largest,
+    };
+    let mut sum = 0;
+    let fitting = next.iter().take(NODES_MAX).take_while(|wanted| {
+        sum += wanted.bytes.unwrap_or(guess);
+        sum <= ANSWER_BYTES
+    });
+    fitting.count().max(1).min(next.len())
+}
+
 struct Reading<'a> {
     client: &'a Client,
     shared: &'a Shared,
@@ -250,10 +296,11 @@ impl Reading<'_> {
                 self.stranger(name, &mut loading).await?;
             }
         }
-        let single: Vec<_> = layout::SINGLE
+        let mut single: Vec<_> = layout::SINGLE
             .iter()
-            .map(|path| (layout.own(path), (*path).to_owned()))
+            .map(|path| Wanted::new(layout.own(path), (*path).to_owned()))
             .collect();
+        self.measure(single.iter_mut()).await?;
         self.read(single, |path, bytes, _| loading.entry(&path, &bytes))
             .await?;
 
@@ -263,18 +310,30 @@ impl Reading<'_> {
             .collect();
         let lists = self.lists(&shards).await?;
         let mut wanted = Vec::new();
+        let mut of_any_size = Vec::new();
         for (shard, mut names) in shards.iter().zip(lists) {
             names.sort_unstable();
             for name in names {
                 let node = format!("{}/{name}", shard.node());
                 match shard.path(&name) {
-                    Ok(path) => wanted.push((node, path)),
+                    Ok(path) => {
+                        if !shard.is_of_small_records() {
+                            of_any_size.push(wanted.len());
+                        }
+                        wanted.push(Wanted::new(node, path));
+                    }
                     Err(path) => {
                         loading.reject(&path, format!("its node `{node}` is in the wrong shard"));
                     }
                 }
             }
         }
+        let mut of_any_size = of_any_size.into_iter().peekable();
+        let measured = wanted
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(index, wanted)| of_any_size.next_if_eq(&index).map(|_| wanted));
+        self.measure(measured).await?;
         self.nodes.reserve(wanted.len());
         self.read(wanted, |path, bytes, _| loading.entry(&path, &bytes))
             .await?;
@@ -347,37 +406,62 @@ impl Reading<'_> {
     async fn originals(&mut self) -> Result<Vec<(String, Vec<u8>, Stat)>, StoreError> {
         let directory = self.shared.layout.original_tasks();
         let names = children(self.client, self.shared, &directory).await?;
-        let wanted = names
+        let mut wanted: Vec<_> = names
             .unwrap_or_default()
             .into_iter()
-            .map(|name| (format!("{directory}/{name}"), name))
+            .map(|name| Wanted::new(format!("{directory}/{name}"), name))
             .collect();
+        self.measure(wanted.iter_mut()).await?;
         let mut found = Vec::new();
         self.read(wanted, |name, bytes, stat| found.push((name, bytes, stat)))
             .await?;
         Ok(found)
     }
 
-    /// Reads nodes, each with a name for it, many at a time.
+    /// Asks for the sizes of nodes that may have any: a guess by what came before might be wrong by a
+    /// thousand times.
+    async fn measure<'w>(
+        &self,
+        wanted: impl Iterator<Item = &'w mut Wanted>,
+    ) -> Result<(), StoreError> {
+        let mut wanted: Vec<_> = wanted.collect();
+        for some in wanted.chunks_mut(QUESTIONS) {
+            let mut answers: FuturesOrdered<_> = some
+                .iter()
+                .map(|wanted| self.shared.call(self.client.check_stat(&wanted.node)))
+                .collect();
+            let mut sizes = Vec::with_capacity(some.len());
+            while let Some(stat) = answers.next().await {
+                let stat = stat.map_err(|error| failed("tell the sizes of records", &error))?;
+                // One that is gone since it was listed is so small.
+                let bytes = stat.map_or(0, |stat| stat.data_length);
+                sizes.push(usize::try_from(bytes).unwrap_or_default());
+            }
+            drop(answers);
+            for (wanted, bytes) in some.iter_mut().zip(sizes) {
+                wanted.bytes = Some(bytes + NODE_BYTES);
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads nodes, many at a time.
     async fn read(
         &mut self,
-        wanted: Vec<(String, String)>,
+        wanted: Vec<Wanted>,
         mut take: impl FnMut(String, Vec<u8>, Stat),
     ) -> Result<(), StoreError> {
         let mut rest = VecDeque::from(wanted);
         let mut calls = FuturesOrdered::new();
-        let mut asked: VecDeque<Vec<(String, String)>> = VecDeque::new();
-        // Bytes of the largest node lately.
+        let mut asked: VecDeque<Vec<Wanted>> = VecDeque::new();
+        // Bytes of the largest node lately, of those whose size is not known before.
         let mut largest = 0;
         loop {
             while calls.len() < WINDOW && !rest.is_empty() {
-                let count = match largest {
-                    0 => NODES_FIRST,
-                    largest => (ANSWER_BYTES / largest).clamp(1, NODES_MAX),
-                };
-                let nodes: Vec<_> = rest.drain(..count.min(rest.len())).collect();
+                let count = together(&rest, largest);
+                let nodes: Vec<_> = rest.drain(..count).collect();
                 let mut request = self.client.new_multi_reader();
-                for (node, _) in &nodes {
+                for Wanted { node, .. } in &nodes {
                     request
                         .add_get_data(node)
                         .map_err(|error| failed(&format!("read `{node}`"), &error))?;
@@ -396,11 +480,13 @@ impl Reading<'_> {
                 });
             }
             largest -= largest / 8;
-            for ((node, name), result) in nodes.into_iter().zip(answer) {
+            for (Wanted { node, name, bytes }, result) in nodes.into_iter().zip(answer) {
                 match result {
                     MultiReadResult::Data { data, stat } => {
                         self.nodes.insert(fingerprint(&node));
-                        largest = largest.max(data.len() + 100);
+                        if bytes.is_none() {
+                            largest = largest.max(data.len() + NODE_BYTES);
+                        }
                         take(name, data, stat);
                     }
                     // Removed since it was listed.

@@ -9,7 +9,7 @@ use gantry_core::Timestamp;
 use secrecy::ExposeSecret as _;
 use std::sync::Arc;
 use tokio::{sync::watch, time::timeout};
-use zookeeper_client::{Client, Error, SessionState, TlsOptions};
+use zookeeper_client::{Client, Error, SessionId, SessionState, TlsOptions};
 
 use super::{Member, Shared, ZooKeeperConfig, ZooKeeperStatus, ZooKeeperTls, campaign};
 use crate::StoreError;
@@ -19,6 +19,11 @@ const RETRY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Between attempts to see who leads, after one that failed.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// A server that says nothing for this part of the session's time-out is left, be it one we are
+/// connected to or one we try: there must be time for several, as some may be frozen, and for us to
+/// confirm the lease, which lasts two thirds. The client's own choice, two fifths, leaves time for one.
+const CONNECTIONS: u32 = 6;
 
 /// The client's pause between attempts to reconnect doubles with each pass over its list of
 /// servers, without a ceiling; with this many entries in the list it never gets far.
@@ -33,6 +38,8 @@ pub(super) struct Link {
     // `None` without a session. A session may be disconnected: calls wait then.
     client: watch::Sender<Option<Client>>,
     status: watch::Sender<ZooKeeperStatus>,
+    // The session that is of no more use, if there is one.
+    spent: watch::Sender<Option<SessionId>>,
 }
 
 impl Link {
@@ -43,6 +50,7 @@ impl Link {
                 connected: Err("not connected yet".to_owned()),
                 leader: None,
             }),
+            spent: watch::Sender::new(None),
         }
     }
 
@@ -56,6 +64,24 @@ impl Link {
         self.status.send_modify(|status| {
             status.connected = Err("the connection was closed".to_owned());
         });
+    }
+
+    /// Has the session ended, and a new one made: with any of the servers.
+    pub(super) fn renew(&self, session: SessionId) {
+        self.spent.send_replace(Some(session));
+    }
+
+    /// Waits until the session is of no more use.
+    async fn is_spent(&self, session: SessionId) {
+        let mut spent = self.spent.subscribe();
+        if spent
+            .wait_for(|spent| *spent == Some(session))
+            .await
+            .is_err()
+        {
+            // The sender lives as long as `self`.
+            std::future::pending::<()>().await;
+        }
     }
 
     fn set_connected(&self) {
@@ -208,11 +234,14 @@ async fn keep(shared: &Shared, client: &Client) -> &'static str {
     tokio::select! {
         reason = states => reason,
         () = leader => "the session has ended",
+        () = shared.link.is_spent(client.session_id()) => "the session was given up",
     }
 }
 
 async fn connect(config: &ZooKeeperConfig) -> Result<Client, String> {
-    let mut connector = Client::connector().with_session_timeout(config.session_timeout);
+    let mut connector = Client::connector()
+        .with_session_timeout(config.session_timeout)
+        .with_connection_timeout(config.session_timeout / CONNECTIONS);
     if let Some(auth) = &config.auth {
         connector = connector.with_auth("digest", auth.expose_secret().as_bytes());
     }

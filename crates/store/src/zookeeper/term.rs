@@ -81,6 +81,12 @@ impl Term {
         })
     }
 
+    /// When the term was ended by what our server says, another server may say something better: what
+    /// is returned asks for a new session, once everything that is to go over this one has been said.
+    fn renews_session(&self) -> Option<RenewSession<'_>> {
+        (self.lease.was_taken_back()).then(|| RenewSession(self))
+    }
+
     fn means(&self) -> Means<'_> {
         Means {
             client: &self.client,
@@ -150,7 +156,13 @@ impl Term {
     }
 
     pub(super) async fn remove_everything(&self) -> Result<(), StoreError> {
-        self.led(self.remove_content()).await?;
+        if let Err(error) = self.led(self.remove_content()).await {
+            // When the last answer was lost, nothing is left that could tell what was made.
+            match load::look(&self.client, &self.shared).await {
+                Ok(load::Found::Nothing) => {}
+                _ => return Err(error),
+            }
+        }
         self.lease.end("everything was removed");
         let layout = &self.shared.layout;
         let frame = [
@@ -264,6 +276,7 @@ impl Store for Term {
     async fn resign(&self) {
         // First we stop, then others may begin.
         self.lease.end("it was given up");
+        let _renewed = self.renews_session();
         let removed = self.client.delete(&self.fence.lock, None);
         match timeout(RESIGN_TIMEOUT, removed).await {
             Ok(Ok(()) | Err(Error::NoNode)) => {}
@@ -276,12 +289,22 @@ impl Store for Term {
 impl Drop for Term {
     fn drop(&mut self) {
         self.keeper.abort();
-        if self.lease.holds() {
+        let _renewed = self.renews_session();
+        if self.lease.holds() || self.lease.was_taken_back() {
             self.lease.end("it was given up");
             campaign::give_up(&self.client, &self.fence.lock);
         }
         // Else the lock was given up, or ZooKeeper could not be reached: should the session have
         // outlived that, our place is still the first, and the next campaign finds it.
+    }
+}
+
+/// Has a new session made when it is dropped.
+struct RenewSession<'a>(&'a Term);
+
+impl Drop for RenewSession<'_> {
+    fn drop(&mut self) {
+        self.0.shared.link.renew(self.0.client.session_id());
     }
 }
 
@@ -334,7 +357,7 @@ async fn keep(
         }
     };
     tokio::select! {
-        reason = renew => lease.end(&reason),
+        reason = renew => lease.take_back(&reason),
         reason = session => lease.end(reason),
         reason = lease.lost() => tracing::warn!(reason, "this process no longer leads"),
     }

@@ -138,8 +138,9 @@ pub(super) struct Means<'a> {
 }
 
 impl Means<'_> {
+    /// The term is over, for a cause that may be there in the next one too.
     fn refused(&self, reason: &str) -> StoreError {
-        self.lease.end(reason);
+        self.lease.take_back(reason);
         StoreError::Refused {
             reason: reason.to_owned(),
         }
@@ -209,7 +210,11 @@ impl Writer {
                 | MultiWriteError::RequestFailed { source } => match source {
                     Error::NoAuth | Error::AuthFailed => return Err(failed("write", source)),
                     Error::SessionExpired | Error::ClientClosed => {
-                        return Err(means.refused("the session has expired"));
+                        let reason = "the session has expired";
+                        means.lease.end(reason);
+                        return Err(StoreError::Refused {
+                            reason: reason.to_owned(),
+                        });
                     }
                     _ => {}
                 },
@@ -273,9 +278,10 @@ impl Writer {
         let mut next = from;
         loop {
             while sent.failure.is_none() && answers.len() < WINDOW && next < changes.len() {
+                // Before it is sent: a pause in between must not be added to the lease.
+                let renewed = Moment::now().after(means.lasts);
                 let (answer, end) = self.transaction(means, changes, next)?;
                 let answer = means.shared.call(answer);
-                let renewed = Moment::now().after(means.lasts);
                 answers.push_back(async move { answer.await.map(|_| renewed) });
                 sent.ends.push(end);
                 next = end;

@@ -1,6 +1,11 @@
 //! What all homes promise.
 
-use gantry_core::Write;
+use std::{collections::BTreeMap, sync::Arc};
+
+use gantry_core::{
+    Container, Demand, ModuleValue, Placement, Record, RevisionRecord, TaskCommand, Template,
+    Timestamp, WorkloadName, Write,
+};
 
 use super::support::{Ensemble, Place, Proxy, put, soon};
 use crate::{
@@ -36,6 +41,95 @@ async fn with_100_000_tasks_packets_are_far_from_the_limit() {
     assert!(requests.bytes > 30_000_000, "{requests:?}");
     assert!(requests.largest < 512 * 1024, "{requests:?}");
     assert!(answers.largest < 512 * 1024, "{answers:?}");
+}
+
+/// Records of any size, of which many are small and then some are not.
+#[tokio::test(flavor = "multi_thread")]
+async fn records_of_very_different_sizes_come_in_packets_of_the_same() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    let place = Place::new(ensemble.hosts());
+    let store = place.open().await.expect("a store");
+    let mut all: Vec<_> = (1..=2_000).map(|number| task("web", number)).collect();
+    for number in 1..=400 {
+        let bytes = match number % 40 {
+            0 => 400_000,
+            n if n < 5 => 60_000,
+            _ => 3_000,
+        };
+        all.push(revision(number, "x".repeat(bytes)));
+        all.push(Record::ModuleValue(ModuleValue {
+            module: "m".into(),
+            key: number.to_string().into(),
+            value: "y".repeat(bytes / 10).into(),
+        }));
+    }
+    store
+        .commit(all.iter().cloned().map(Write::Put).collect())
+        .await
+        .expect("a commit");
+    drop(store);
+    let proxy = Proxy::start(ensemble.hosts().remove(0)).await;
+    let process = place.process_through(vec![proxy.address()]);
+    let read = process.read().await.expect("a load");
+    assert_eq!((read.records.len(), read.rejected), (all.len(), vec![]));
+    let answers = proxy.answers();
+    assert!(answers.bytes > 5_000_000, "{answers:?}");
+    assert!(answers.largest < 512 * 1024, "{answers:?}");
+}
+
+fn revision(number: u32, command: String) -> Record {
+    Record::Revision(RevisionRecord {
+        workload: WorkloadName::new("web"),
+        number,
+        created_at: Timestamp::ZERO,
+        template: Arc::new(Template {
+            demand: Demand::default(),
+            placement: Placement::default(),
+            command: TaskCommand::Shell(command),
+            container: Container::None,
+            environment: Vec::new(),
+            uris: Vec::new(),
+            labels: BTreeMap::new(),
+            user: None,
+            health_check: None,
+            kill_grace: None,
+        }),
+    })
+}
+
+/// What versions that removed these one by one may have left.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rest_of_a_removal_is_nothing() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    for left in [&["epoch", "transactions"][..], &["transactions"]] {
+        let place = Place::new(ensemble.hosts());
+        let process = place.process();
+        let store = process.campaign().await.expect("a store");
+        let epoch = store.lease().epoch();
+        process.remove_everything().await.expect("a removal");
+        drop(store);
+        let client = place.client().await;
+        for name in left {
+            let node = place.layout().own(name);
+            put(&client, &node, br#"{"epoch":7,"leader":""}"#).await;
+        }
+        assert_eq!(process.read().await.expect("nothing").records, []);
+        let store = process.campaign().await.expect("a store");
+        let next = if left.len() > 1 { 8 } else { epoch };
+        assert_eq!(store.lease().epoch(), next);
+        store
+            .commit(vec![Write::Put(task("web", 1))])
+            .await
+            .expect("a commit");
+        assert_eq!(super::support::records(&*store).await, [task("web", 1)]);
+        process.remove_everything().await.expect("a removal");
+        let root = client.check_stat(place.layout().root()).await;
+        assert_eq!(root, Ok(None));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -133,7 +133,10 @@ async fn a_term_that_cannot_write_ends() {
         return;
     };
     let place = Place::new(ensemble.hosts());
-    let store = place.open().await.expect("a store");
+    let process = place.process();
+    let store = soon("an election", process.campaign())
+        .await
+        .expect("a store");
     let record = task("web", 1);
     let node = place.layout().node(&codec::path(&record.key()));
     let delete = vec![Write::Delete(record.key())];
@@ -155,10 +158,14 @@ async fn a_term_that_cannot_write_ends() {
         matches!(second, Err(StoreError::Refused { .. })),
         "{second:?}"
     );
-    assert!(!store.lease().holds());
+    assert!(!store.lease().holds() && store.lease().was_taken_back());
+    // The process lives, and another is to try.
     drop(store);
     client.delete(&below, None).await.expect("it was there");
-    let store = place.open().await.expect("a store");
+    let other = place.process();
+    let store = soon("another's election", other.campaign())
+        .await
+        .expect("a store");
     store.commit(delete).await.expect("a commit");
     assert_eq!(records(&*store).await, []);
 }
