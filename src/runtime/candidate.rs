@@ -20,6 +20,9 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// What was decided must be stored and sent within this time when one of several stops.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 
+/// What stands for a framework id that is to be forgotten, where nobody knows it.
+const UNKNOWN_ID: &str = "unknown";
+
 /// A term of this length shows that what ended the one before it is mended.
 const SOUND: Duration = Duration::from_secs(60);
 
@@ -298,6 +301,16 @@ async fn load(store: &dyn Store, forget: Option<&FrameworkId>) -> Result<Found, 
         store.commit(vec![Write::Delete(Key::Framework)]).await?;
         found.records.retain(|record| !to_forget(record));
         tracing::warn!(%id, "the framework id is forgotten: Mesos will give a new one");
+        return Ok(found);
+    }
+    let is_framework = |record: &Record| matches!(record, Record::Framework(_));
+    let is_task = |record: &&Record| matches!(record, Record::Task(_));
+    let tasks = found.records.iter().filter(is_task).count();
+    if tasks > 0 && !found.records.iter().any(is_framework) {
+        if forget.is_none_or(|id| id.as_str() != UNKNOWN_ID) {
+            return Err(StoreError::NoFrameworkId { tasks });
+        }
+        tracing::warn!(tasks, "the framework id is not known: Mesos will give a new one");
     }
     Ok(found)
 }

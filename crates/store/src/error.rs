@@ -63,6 +63,15 @@ pub enum StoreError {
         /// Newest layout this version knows.
         known: u32,
     },
+    /// Tasks are recorded, but not the framework that they belong to: whoever went on would become
+    /// another framework, and leave them behind.
+    #[error(
+        "{tasks} tasks are recorded, but not the framework id that they belong to: restore it from a backup, or start once with `--forget-framework-id=unknown` to become a new framework and leave them behind"
+    )]
+    NoFrameworkId {
+        /// How many.
+        tasks: usize,
+    },
     /// Another process has the file open.
     #[error("another process has the store `{}` open: stop it, or give this one a file of its own", path.display())]
     Locked {

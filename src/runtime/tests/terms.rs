@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use async_trait::async_trait;
-use gantry_core::{Record, Write};
+use gantry_core::{Key, Record, Write};
 use gantry_local::{AgentOptions, Cluster, ClusterHandle, ClusterOptions};
 use gantry_mesos::scheduler::{SchedulerEvent, Subscription, connect};
 use gantry_store::Loaded;
@@ -418,5 +418,30 @@ async fn the_subscription_is_taken_back_while_the_lease_holds_but_not_for_ever()
     assert_eq!(process.handle.standing().role, Role::Leader);
     assert!(!reading.is_finished());
     reading.abort();
+    cluster.shutdown().await;
+}
+
+#[tokio::test]
+async fn nobody_becomes_another_framework_while_tasks_are_recorded() {
+    let (cluster, master) = cluster().await;
+    let records = Memory::new();
+    let process = Process::start("me", &records, &master);
+    let seat = process.house.elect();
+    process.runs(2).await;
+    seat.end().await;
+    process.stands_by().await;
+
+    let lost = vec![Write::Delete(Key::Framework)];
+    records.commit(lost).await.unwrap();
+    process.house.elect();
+    let fault = || process.handle.standing().fault;
+    until("the fault", || fault().is_some()).await;
+    let said = fault().unwrap();
+    assert!(said.starts_with("2 tasks are recorded"), "{said}");
+    assert!(said.contains("--forget-framework-id"), "{said}");
+    assert_eq!(process.handle.standing().role, Role::StandBy);
+    let loaded = records.load().await.unwrap();
+    let is_framework = |record: &Record| matches!(record, Record::Framework(_));
+    assert!(!loaded.records.iter().any(is_framework));
     cluster.shutdown().await;
 }
