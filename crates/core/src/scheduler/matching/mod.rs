@@ -1,7 +1,8 @@
 //! One cycle: waiting instances against the offers at hand.
 //!
-//! Services are served by priority, then in the order of their declaration. Instances of a service
-//! are alike, so an offer is looked at once for a service and not once for an instance, and
+//! Services are served by priority, then those with the fewest starting tasks, so that none takes all
+//! starting places for itself, then in the order of their declaration. Instances of a service are
+//! alike, so an offer is looked at once for a service and not once for an instance, and
 //! services of equal demand share the knowledge that nothing fits any more. What a service gets is
 //! spread over the agents: those with the fewest of its tasks come first.
 //!
@@ -60,17 +61,20 @@ impl Scheduler {
         let mut served: HashSet<ServiceIndex> = HashSet::new();
         // Serving one priority may open the gate of the next.
         loop {
-            let ready: Vec<_> = self
+            let mut ready: Vec<_> = self
                 .waiting_services
                 .iter()
-                .map(|(_, index)| *index)
-                .filter(|index| self.service(*index).is_some_and(|service| service.started))
-                .filter(|index| served.insert(*index))
+                .filter_map(|(priority, index)| {
+                    let service = self.service(*index).filter(|service| service.started)?;
+                    Some((*priority, service.state.counts.starting, *index))
+                })
+                .filter(|(.., index)| served.insert(*index))
                 .collect();
             if ready.is_empty() {
                 break;
             }
-            for index in ready {
+            ready.sort_unstable();
+            for (.., index) in ready {
                 self.place(index, &mut lots, &mut exhausted);
             }
             self.open_gates();
