@@ -304,6 +304,20 @@ pub struct Deployment {
     pub total: u32,
     /// How many it has moved.
     pub done: u32,
+    /// How often it was taken up without moving an instance; absent before the first time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resumed: Option<Resumed>,
+}
+
+/// How often a deployment was taken up, by a new leader, in a new subscription or after a brake, since
+/// it last moved an instance. Every time what it waits for has all its time anew: there must be an end
+/// to that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resumed {
+    /// How often.
+    pub times: u32,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 /// What a deployment does.

@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 
 use crate::{
     AccessRecord, AuditEntry, BackOff, Brake, Deployment, EndedTask, FrameworkId, Operator,
-    StatusUpdate, Task, TaskId, Template, Timestamp, Unreadable, UpdatePolicy, Veto, WorkloadName,
+    StatusUpdate, Task, TaskId, TaskState, Template, Timestamp, Unreadable, UpdatePolicy, Veto,
+    WorkloadName,
 };
 
 /// Instances per block of an [`Instances`] table.
@@ -159,7 +160,8 @@ impl Workload {
     }
 
     /// The instances that go when `count` fewer are wanted, the first to go first: those without a
-    /// task that is to stay, then unhealthy ones, then the youngest.
+    /// task that is to stay, then those whose task cannot be reached, then unhealthy ones, then the
+    /// youngest.
     pub fn first_to_go(&self, count: usize) -> Vec<u32> {
         let mut wanted: Vec<_> = self
             .instances
@@ -167,11 +169,14 @@ impl Workload {
             .filter(|instance| instance.wanted)
             .map(|instance| {
                 let staying = instance.tasks.iter().filter(|task| !task.goal.is_stop());
-                let class = match staying.map(|task| task.healthy).max() {
-                    None => 0,
-                    Some(Some(false)) => 1,
-                    Some(_) => 2,
-                };
+                let class = staying
+                    .map(|task| match (task.state, task.healthy) {
+                        (TaskState::Unreachable, _) => 1,
+                        (_, Some(false)) => 2,
+                        _ => 3,
+                    })
+                    .max()
+                    .unwrap_or(0);
                 let launched = instance.tasks.iter().map(|task| task.launched_at).max();
                 (class, Reverse(launched), Reverse(instance.number))
             })
@@ -243,6 +248,8 @@ pub struct Counts {
     pub reconciling: u32,
     /// Instances that wait for the release of the disaster brake.
     pub braked: u32,
+    /// Of those, the ones whose last task ended because its health check failed.
+    pub ended_unhealthy: u32,
     /// Instances with a ready task that is not being stopped: it runs, is healthy where that is
     /// checked, and was reported ready where modules say that.
     pub ready: u32,

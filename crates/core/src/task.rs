@@ -163,6 +163,9 @@ pub enum Goal {
         since: Timestamp,
         /// When to give up.
         deadline: Timestamp,
+        /// Whether an operator asked for it, and not a deployment.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        by_hand: bool,
     },
     /// Stop it. KILL is repeated until it has ended.
     Stop {
@@ -264,9 +267,15 @@ pub struct EndedTask {
     /// Mesos' message; at most 256 bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// Whether it failed its health check in the end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unhealthy: bool,
     /// Why we stopped it, if we did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<StopReason>,
+    /// When that was decided.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_at: Option<Timestamp>,
     /// When the intent was recorded.
     pub launched_at: Timestamp,
     /// When it was first seen running.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use gantry_core::{AgentAddress, Operator, TaskId, TaskState, View, Workload};
+use gantry_core::{AgentAddress, Operator, TaskId, TaskState, Timestamp, View, Workload};
 
 use crate::{
     agents::Standing,
@@ -68,8 +68,9 @@ impl World {
         };
         let (mut tasks, mut troubled) = (0_u64, 0_u64);
         for workload in &view.workloads {
-            tasks += u64::from(workload.counts.tasks());
-            troubled += u64::from(workload.counts.unhealthy + workload.counts.unreachable);
+            let counts = &workload.counts;
+            tasks += u64::from(counts.tasks() + counts.ended_unhealthy);
+            troubled += u64::from(counts.unhealthy + counts.unreachable + counts.ended_unhealthy);
         }
         let sick = self.plan.types.iter().any(|plan| !plan.behaviour.can_run());
         if !sick && troubled * 2000 <= tasks * u64::from(policy.share_thousandths) {
@@ -188,12 +189,14 @@ impl World {
                 workload.desired
             ));
         }
-        let Some(feasible) = self.feasible(workload) else {
+        let Some(feasible) = self.feasible(workload, view.at) else {
             return Ok(());
         };
         let expected = feasible.min(workload.desired as usize);
-        // More than fit may run where an agent came back with its tasks.
-        if running < expected {
+        // What was given up and is back finds its place taken, and nobody is stopped for that.
+        let framework = &self.plan.settings.framework;
+        let crowded = running > expected && self.memory.was_out_of_reach(&workload.name, framework);
+        if running != expected && !crowded {
             let blocker = workload.waits_for.as_ref().and_then(|name| {
                 let blocker = view.workload(name.as_str())?;
                 Some((name, blocker.desired, blocker.counts))
@@ -249,13 +252,17 @@ impl World {
 
     /// How many tasks of a workload there is room for under its rules; `None` when that is not
     /// easily told.
-    fn feasible(&self, workload: &Workload) -> Option<usize> {
+    fn feasible(&self, workload: &Workload, at: Timestamp) -> Option<usize> {
         let template = workload.template()?;
         let placement = &template.placement;
         let bound = !template.demand.fixed_ports.is_empty();
         let ruled = bound || *placement != gantry_core::Placement::default();
-        // Tasks of agents that are lost for ever keep their place under a rule.
-        if !self.plan.ample || (ruled && workload.counts.unreachable > 0) {
+        // What cannot be reached keeps its place under a rule until it is given up.
+        let patience = self.plan.settings.unreachable_after;
+        let awaited = workload.tasks().any(|(_, task)| {
+            task.state == TaskState::Unreachable && at.since(task.changed_at) < patience
+        });
+        if !self.plan.ample || (ruled && awaited) {
             return None;
         }
         // Tasks that hang in their start may take all starting places for most of the time.

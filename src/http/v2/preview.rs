@@ -160,7 +160,9 @@ pub(super) fn rolling_restart(
         preview.replaces.extend(names);
         in_which_order(workload, &mut preview);
     }
-    braked(&view, &mut preview);
+    if view.brake.is_some() {
+        preview.note("the brake is on: nothing is moved before it is released");
+    }
     Ok(preview)
 }
 
@@ -205,6 +207,6 @@ fn in_which_order(workload: &Workload, preview: &mut Preview) {
 
 fn braked(view: &View, preview: &mut Preview) {
     if view.brake.is_some() {
-        preview.note("the brake is on: nothing is started or replaced before it is released");
+        preview.note("the brake is on: this is done, but nothing is started again by itself");
     }
 }

@@ -19,10 +19,19 @@ pub(super) struct Trouble {
     instances: BTreeMap<(ServiceIndex, u32), u32>,
     /// Since when, with the brake on, no more tasks are in trouble than may be.
     calm_since: Option<Timestamp>,
+    /// When the brake last went off.
+    released_at: Timestamp,
+}
+
+impl Trouble {
+    /// When the brake last went off; zero when it was not on since the start.
+    pub(super) const fn released_at(&self) -> Timestamp {
+        self.released_at
+    }
 }
 
 impl Scheduler {
-    /// A task that was well turned unhealthy or was lost.
+    /// A task that was well turned unhealthy, ended so, or was lost.
     pub(super) fn trouble(&mut self, index: ServiceIndex, number: u32) {
         if self.settings.brake.is_some() && self.brake.is_none() {
             self.trouble.recent.push_back((self.now, index, number));
@@ -89,8 +98,10 @@ impl Scheduler {
         let (mut tasks, mut troubled, mut unconfirmed) = (0_u64, 0_u64, 0);
         for (_, service) in self.services() {
             let counts = &service.state.counts;
-            tasks += u64::from(counts.tasks());
-            troubled += u64::from(counts.unhealthy + counts.unreachable);
+            // What failed its check until Mesos ended it has not recovered: it would fail again. What
+            // was lost and has ended for certain says nothing of the tasks that take its place.
+            tasks += u64::from(counts.tasks() + counts.ended_unhealthy);
+            troubled += u64::from(counts.unhealthy + counts.unreachable + counts.ended_unhealthy);
             unconfirmed += counts.unconfirmed;
         }
         let calm = self.connection.subscribed
@@ -122,7 +133,10 @@ impl Scheduler {
 
     fn release_brake(&mut self, actor: Actor, why: &str) {
         self.brake = None;
-        self.trouble = Trouble::default();
+        self.trouble = Trouble {
+            released_at: self.now,
+            ..Trouble::default()
+        };
         self.out.writes.push(Write::Delete(Key::Brake));
         self.notice(Notice::Brake { on: false });
         self.audit(actor, "brake off".to_owned(), None, Some(why.to_owned()));

@@ -4,7 +4,9 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::Scheduler;
-use crate::{AgentId, Counts, DeploymentKind, DeploymentStatus, Goal, TaskState, Waiting};
+use crate::{
+    AgentId, Counts, DeploymentKind, DeploymentStatus, Goal, TaskState, Waiting, Workload,
+};
 
 impl Scheduler {
     /// Proves every invariant; for tests and simulation, as it looks at everything.
@@ -32,7 +34,10 @@ impl Scheduler {
                     }
                     Some(Waiting::BackOff { .. }) => counts.backing_off += 1,
                     Some(Waiting::Reconciliation { .. }) => counts.reconciling += 1,
-                    Some(Waiting::Brake { .. }) => counts.braked += 1,
+                    Some(Waiting::Brake { .. }) => {
+                        counts.braked += 1;
+                        counts.ended_unhealthy += u32::from(instance.ended_unhealthy());
+                    }
                     None => {}
                 }
                 counts.ready += u32::from(service.is_filled(instance));
@@ -116,6 +121,9 @@ impl Scheduler {
                 self.waiting_services.contains(&(state.priority, index)) != waiting.is_empty(),
                 || format!("{name} is wrongly listed as waiting"),
             )?;
+            service
+                .check_spread()
+                .map_err(|what| format!("{name} {what}"))?;
             ensure(on_agent == service.on_agent, || {
                 format!("{name} is wrongly counted by agent")
             })?;
@@ -157,6 +165,9 @@ impl Scheduler {
                 || format!("{} has a wrong waiting list", service.state.name),
             )?;
         }
+        for (_, service) in self.services() {
+            self.check_revision(&service.state)?;
+        }
         for deployment in self.deployments.values() {
             let DeploymentKind::Update { workload, from, to } = &deployment.kind else {
                 continue;
@@ -191,6 +202,30 @@ impl Scheduler {
             "a deployment moves instances though the brake is on".to_owned()
         })?;
         self.check_deployments()
+    }
+
+    /// Tasks are launched as what is declared, unless an update to that is held or was taken back.
+    fn check_revision(&self, state: &Workload) -> Result<(), String> {
+        if state.revision == state.declared_revision {
+            return Ok(());
+        }
+        let update = self.update_of(&state.name);
+        let Some(update) = update.and_then(|id| self.deployments.get(&id)) else {
+            return Ok(()); // It is no longer remembered.
+        };
+        let DeploymentKind::Update { to, .. } = update.kind else {
+            return Ok(());
+        };
+        let done = matches!(update.status, DeploymentStatus::Done { .. });
+        ensure(
+            to != state.revision && !(done && to == state.declared_revision),
+            || {
+                format!(
+                    "{} is launched as {} and not as {}, which is declared: {update:?}",
+                    state.name, state.revision, state.declared_revision
+                )
+            },
+        )
     }
 
     /// No two updates of a workload are open, and only what is at work moves instances.

@@ -35,8 +35,10 @@ impl Scheduler {
     pub(super) fn service_named(&self, name: &WorkloadName) -> Result<ServiceIndex, Refusal> {
         self.by_task_name
             .get(name.in_task_ids().as_str())
+            .into_iter()
+            .flatten()
             .copied()
-            .filter(|index| {
+            .find(|index| {
                 self.service(*index)
                     .is_some_and(|service| service.state.name == *name)
             })
@@ -108,6 +110,7 @@ impl Scheduler {
             uuid,
             stop_first,
             self.settings.replace_deadline,
+            true,
         );
         self.audit(actor, format!("restart task {id}"), None, None);
         Ok(Answer::Restarting)
@@ -122,6 +125,7 @@ impl Scheduler {
         uuid: Uuid,
         stop_first: bool,
         limit: Duration,
+        by_hand: bool,
     ) {
         if stop_first {
             return self.stop_task(index, number, uuid, StopReason::Restarted);
@@ -129,7 +133,11 @@ impl Scheduler {
         let since = self.now;
         let deadline = since + limit;
         self.edit_task(index, number, uuid, |task| {
-            task.goal = Goal::Replace { since, deadline }
+            task.goal = Goal::Replace {
+                since,
+                deadline,
+                by_hand,
+            }
         });
         self.write_task(index, number, uuid);
         self.timers.set(

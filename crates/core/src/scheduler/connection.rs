@@ -71,6 +71,9 @@ impl Scheduler {
         self.connection.subscription += 1;
         self.connection.asked = 0;
         self.offers.reset(self.now);
+        self.forget_agents_without_tasks();
+        // Deployments look at everything anew.
+        self.moves.clear();
         for index in self.service_indices() {
             if let Some(service) = self.service_mut(index) {
                 let counts = &mut service.state_mut().counts;

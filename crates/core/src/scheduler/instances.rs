@@ -35,7 +35,7 @@ enum Next {
 
 impl Scheduler {
     /// Makes the number of wanted instances what is desired: takes the lowest free numbers, or
-    /// lets go of instances without a task that is to stay, then unhealthy ones, then the youngest.
+    /// lets go of some; see [`crate::Workload::first_to_go`].
     pub(super) fn adjust_count(&mut self, index: ServiceIndex) {
         let Some(service) = self.service(index) else {
             return;
@@ -74,9 +74,6 @@ impl Scheduler {
             service.state_mut().instances.insert(Instance::new(number));
         } else {
             self.edit(index, number, |instance| instance.wanted = true);
-            // A task of it that a restart has begun to replace counts again toward its limit:
-            // deployments look anew what there is.
-            self.moves.clear();
         }
         self.settle(index, number);
     }
@@ -94,6 +91,7 @@ impl Scheduler {
     /// Looks at an instance and does what it needs: the one place where launching and stopping
     /// of single instances is decided.
     pub(super) fn settle(&mut self, index: ServiceIndex, number: u32) {
+        self.count_given_up(index, number);
         // Every round stops one task or changes a goal, of which an instance has a handful.
         for _ in 0..8 {
             let Some(instance) = self
@@ -116,6 +114,21 @@ impl Scheduler {
                 self.remove_if_empty(index, number);
                 return;
             }
+            if let Some(at) = self.put_off(index, instance) {
+                self.timers.set(
+                    at,
+                    Timer::Instance {
+                        service: index,
+                        number,
+                    },
+                );
+            }
+            let Some(instance) = self
+                .service(index)
+                .and_then(|service| service.state.instances.get(number))
+            else {
+                return;
+            };
             match self.need(index, instance) {
                 Need::Nothing => {
                     self.edit(index, number, |instance| instance.waiting = None);
@@ -149,32 +162,37 @@ impl Scheduler {
             .filter(|task| !task.goal.is_stop() && !self.given_up(task))
             .collect();
         let replaced = staying.iter().find_map(|task| match task.goal {
-            Goal::Replace { deadline, .. } => Some((*task, deadline)),
+            Goal::Replace {
+                deadline, by_hand, ..
+            } => Some((*task, self.due(service, deadline), by_hand)),
             _ => None,
         });
         match (staying.as_slice(), replaced) {
             // A task that is being stopped still fills the instance until it has ended.
             ([], _) if instance.tasks.iter().any(|task| !self.given_up(task)) => Need::Nothing,
             ([], _) => Need::Launch,
-            _ if self.brake.is_some() => Need::Nothing,
-            (_, Some((replaced, deadline))) => {
+            (_, replaced)
+                if self.brake.is_some() && !replaced.is_some_and(|(.., by_hand)| by_hand) =>
+            {
+                Need::Nothing
+            }
+            (_, Some((replaced, deadline, _))) => {
                 let old = replaced.uuid;
                 let others = || staying.iter().copied().filter(|task| task.uuid != old);
-                let certain = |uuid| {
-                    staying
-                        .iter()
-                        .any(|task| task.uuid == uuid && self.is_certain(task))
-                };
+                let heard = |task: &&Task| task.heard_in == self.connection.subscription;
                 let ready_since = others()
                     .filter(|task| service.is_ready(task) && self.is_certain(task))
                     .filter_map(|task| counts_from(service, task, replaced))
                     .min();
                 if ready_since.is_some_and(|since| self.now >= since) {
                     Need::Stop(old, StopReason::Restarted)
-                } else if let Some(surplus) = self.surplus(service, others()) {
+                } else if let Some(surplus) = self.surplus(service, others())
+                    && self.brake.is_none()
+                {
                     Need::Stop(surplus, StopReason::Surplus)
                 } else if self.now >= deadline {
-                    if certain(old) {
+                    // One that nobody has spoken of may have become ready long ago.
+                    if self.is_certain(replaced) && staying.iter().all(heard) {
                         Need::KeepOld(old)
                     } else {
                         Need::Nothing
@@ -194,6 +212,24 @@ impl Scheduler {
                 .surplus(service, several.iter().copied())
                 .map_or(Need::Nothing, |uuid| Need::Stop(uuid, StopReason::Surplus)),
         }
+    }
+
+    /// When a replacement whose deadline has passed has really to be ready.
+    fn put_off(&self, index: ServiceIndex, instance: &Instance) -> Option<Timestamp> {
+        let service = self.service(index)?;
+        instance.tasks.iter().find_map(|task| match task.goal {
+            Goal::Replace { deadline, .. } if self.now >= deadline => {
+                Some(self.due(service, deadline)).filter(|due| self.now < *due)
+            }
+            _ => None,
+        })
+    }
+
+    /// When a deadline has really passed: not before there was time to act since the subscription,
+    /// or the release of the brake, for what became ready while nobody could has to be seen first.
+    pub(super) fn due(&self, service: &Service, deadline: Timestamp) -> Timestamp {
+        let able = self.connection.since.max(self.trouble.released_at());
+        deadline.max(able + self.settings.reconcile_max + service.state.update.monitor)
     }
 
     /// The task to go when an instance has more than one: one copy by rule, a ready one before one
@@ -261,12 +297,12 @@ impl Scheduler {
 
     fn wait_for_offer(&mut self, index: ServiceIndex, number: u32) {
         let now = self.now;
-        let braked = self.brake.is_some();
+        let braked_since = self.brake.as_ref().map(|brake| brake.since);
         let unsure = self.awaits_strangers();
         let admitted = self.admission.admits(index, number);
         let next = self.edit(index, number, |instance| {
-            // Only what has run before: what is new was asked for.
-            if braked && !(instance.history.is_empty() && instance.tasks.is_empty()) {
+            // What never ran, and what an operator has stopped, was asked for.
+            if braked_since.is_some_and(|since| !instance.is_asked_for(since)) {
                 let since = match instance.waiting {
                     Some(Waiting::Brake { since }) => since,
                     _ => now,
@@ -360,7 +396,12 @@ impl Scheduler {
             .push(Write::Delete(Key::Workload(state.name.clone())));
         self.waiting_services.remove(&(state.priority, index));
         self.services[index as usize] = None;
-        self.by_task_name.remove(&state.task_name);
+        if let Some(services) = self.by_task_name.get_mut(&state.task_name) {
+            services.retain(|other| *other != index);
+            if services.is_empty() {
+                self.by_task_name.remove(&state.task_name);
+            }
+        }
         self.notice(Notice::WorkloadChanged {
             workload: state.name.clone(),
         });
@@ -453,6 +494,38 @@ impl Instance {
             not_before: None,
             history: empty_history(),
         }
+    }
+
+    /// Whether it waits for a task because of what an operator wants, with the brake on since then.
+    fn is_asked_for(&self, braked_since: Timestamp) -> bool {
+        // With the brake on no deployment begins anything.
+        let asked = |reason: StopReason, at: Timestamp| {
+            at >= braked_since
+                && matches!(
+                    reason,
+                    StopReason::Killed | StopReason::Restarted | StopReason::Retired
+                )
+        };
+        match (
+            self.tasks.last().map(|task| task.goal),
+            self.history.first(),
+        ) {
+            (Some(Goal::Replace { by_hand, .. }), _) => by_hand,
+            (Some(Goal::Stop { reason, since }), _) => asked(reason, since),
+            (Some(Goal::Run), _) => false,
+            (None, None) => true,
+            (None, Some(last)) => match (last.stopped, last.stopped_at) {
+                (Some(StopReason::Killed), _) => true,
+                (Some(reason), Some(at)) => asked(reason, at),
+                _ => false,
+            },
+        }
+    }
+
+    /// Whether its last task ended because its health check failed.
+    pub(super) fn ended_unhealthy(&self) -> bool {
+        let last = self.history.first();
+        self.tasks.is_empty() && last.is_some_and(|last| last.unhealthy && last.stopped.is_none())
     }
 
     pub(super) fn remember(&mut self, ended: EndedTask) {

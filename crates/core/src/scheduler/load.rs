@@ -191,7 +191,10 @@ impl Scheduler {
                 .is_some_and(|stored| **stored == *template)
         };
         let knows = |revision: u32| revisions.contains_key(&revision);
-        let unchanged = declared_before.is_some_and(|revision| same(&revision));
+        let unchanged = declared_before.is_some_and(|revision| same(&revision))
+            && !record
+                .as_ref()
+                .is_some_and(|record| self.went_astray(record));
         let known = declared_before
             .filter(same)
             .or_else(|| revisions.keys().rev().copied().find(|other| same(other)));
@@ -264,6 +267,10 @@ impl Scheduler {
             .and_then(|id| self.deployments.get(&id))
             .filter(|deployment| !deployment.status.is_over());
         let from = match unfinished.map(|deployment| &deployment.kind) {
+            // Back to where it came from: then that is what was moved to.
+            Some(DeploymentKind::Update { from, to, .. }) if *from == declared_revision => {
+                Some(*to)
+            }
             Some(DeploymentKind::Update { from, .. }) => Some(*from),
             _ => record.map(|record| record.revision),
         };
@@ -273,6 +280,7 @@ impl Scheduler {
         {
             self.start_update(spec.name.clone(), from, declared_revision);
         }
+        self.end_update_to_another(&spec.name, declared_revision);
         self.follow_update(&spec.name);
         self.forget_unused_revisions(index);
         // Behind the update: should only a part of this be written, it is decided again.
@@ -283,6 +291,30 @@ impl Scheduler {
             self.notice(Notice::WorkloadChanged {
                 workload: spec.name,
             });
+        }
+    }
+
+    /// Whether tasks are launched as what was withdrawn: the last update was to it, and has ended
+    /// because something else was declared.
+    fn went_astray(&self, record: &WorkloadRecord) -> bool {
+        let declared = record.declared_revision();
+        let update = self.update_of(&record.name);
+        let update = update.and_then(|id| self.deployments.get(&id));
+        record.revision != declared && update.is_some_and(|update| {
+            update.status.is_over()
+                && matches!(update.kind, DeploymentKind::Update { to, .. } if to == record.revision)
+        })
+    }
+
+    /// What an update is to must be what is declared: it would go on to launch what was withdrawn.
+    fn end_update_to_another(&mut self, name: &WorkloadName, declared: u32) {
+        let update = self.update_of(name);
+        let update = update.and_then(|id| self.deployments.get(&id));
+        if let Some(update) = update
+            && !update.status.is_over()
+            && matches!(update.kind, DeploymentKind::Update { to, .. } if to != declared)
+        {
+            self.supersede(name, "it is not what is declared");
         }
     }
 
@@ -344,7 +376,9 @@ impl Scheduler {
         let needed = self.settings.readiness.contains(&service.state.name);
         service.need_readiness(needed);
         self.by_task_name
-            .insert(service.state.task_name.clone(), index);
+            .entry(service.state.task_name.clone())
+            .or_default()
+            .push(index);
         self.services.push(Some(service));
         index
     }
@@ -379,18 +413,21 @@ impl Scheduler {
             return;
         };
         service.started = !service.state.instances.is_empty();
-        // Instances without a task come back under the lowest free numbers, with what is
-        // remembered of those.
+        // Instances without a task come back under the numbers of which something is remembered, then
+        // under the lowest that are free.
         let mut vacant = 1;
         while self
             .service(index)
             .is_some_and(|service| service.wanted < service.state.desired)
         {
-            let number = self.next_vacant(index, vacant);
-            vacant = number + 1;
+            let (number, record) = match remembered.pop_first() {
+                Some((number, record)) => (number, Some(record)),
+                None => (self.next_vacant(index, vacant), None),
+            };
             let mut instance = Instance::new(number);
-            if let Some(record) = remembered.remove(&number) {
-                recall(&mut instance, record);
+            match record {
+                Some(record) => recall(&mut instance, record),
+                None => vacant = number + 1,
             }
             self.restore_instance(index, instance, former, Vec::new());
             self.settle(index, number);

@@ -27,6 +27,8 @@ use std::{
     sync::Arc,
 };
 
+use smallvec::SmallVec;
+
 use crate::{
     AccessRecord, AgentId, AuditEntry, Brake, Call, Counters, Deployment, DeploymentId, Effects,
     FrameworkRecord, FrameworkView, IdGenerator, Input, ModuleValues, Notice, Settings,
@@ -76,9 +78,10 @@ pub struct Scheduler {
     framework: Option<FrameworkRecord>,
     connection: Connection,
     services: Vec<Option<Service>>,
-    /// By the name as it stands in task ids. Never iterated: its order is not deterministic.
-    by_task_name: HashMap<Arc<str>, ServiceIndex>,
-    /// Services with instances waiting for an offer, in the order in which they are served.
+    /// By the name as it stands in task ids: one each, but for one that is no longer declared and
+    /// another that took its name there. Never iterated: its order is not deterministic.
+    by_task_name: HashMap<Arc<str>, SmallVec<[ServiceIndex; 1]>>,
+    /// Services with instances waiting for an offer, by priority.
     waiting_services: BTreeSet<(i32, ServiceIndex)>,
     /// How many tasks are starting on each agent that has any. Never iterated.
     starting: HashMap<AgentId, u32>,

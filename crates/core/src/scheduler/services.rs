@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 use super::{Scheduler, ServiceIndex};
 use crate::{
     AgentAddress, AgentId, Counts, Instance, Record, Task, TaskId, TaskRecord, TaskState, Template,
-    Waiting, Workload, WorkloadRecord, Write,
+    Uuid, Waiting, Workload, WorkloadRecord, Write,
 };
 
 /// A service with its books.
@@ -26,8 +26,11 @@ pub(super) struct Service {
     pub(super) lowest_free: u32,
     /// Live tasks by agent. Never iterated.
     pub(super) on_agent: HashMap<AgentId, u32>,
-    /// For each constraint of the current template, live tasks by value of its field.
+    /// For each constraint of the current template, live tasks by value of its field, but for those
+    /// that were given up: they would keep others from a place that they may never take again.
     pub(super) spread: Vec<Spread>,
+    /// Tasks that were given up, by run.
+    given_up: BTreeSet<Uuid>,
     /// Live tasks by revision.
     pub(super) of_revision: BTreeMap<u32, u32>,
     /// Revisions that tasks run although their templates are lost.
@@ -52,6 +55,7 @@ impl Service {
             lowest_free: 1,
             on_agent: HashMap::new(),
             spread: vec![Spread::new(); constraints],
+            given_up: BTreeSet::new(),
             of_revision: BTreeMap::new(),
             lost_revisions: BTreeSet::new(),
             started: false,
@@ -120,17 +124,28 @@ impl Service {
         self.count_spread(agent, 1);
     }
 
-    pub(super) fn leave_task(&mut self, agent: &AgentAddress, revision: u32) {
+    pub(super) fn leave_task(&mut self, task: &Task) {
+        let agent = &task.agent;
         if let Some(count) = self.on_agent.get_mut(&agent.id) {
             *count = count.saturating_sub(1);
             if *count == 0 {
                 self.on_agent.remove(&agent.id);
             }
         }
-        if let Some(count) = self.of_revision.get_mut(&revision) {
+        if let Some(count) = self.of_revision.get_mut(&task.revision) {
             *count = count.saturating_sub(1);
         }
-        self.count_spread(agent, -1);
+        if !self.given_up.remove(&task.uuid) {
+            self.count_spread(agent, -1);
+        }
+    }
+
+    fn book_given_up(&mut self, task: &Task, given_up: bool) {
+        if given_up && self.given_up.insert(task.uuid) {
+            self.count_spread(&task.agent, -1);
+        } else if !given_up && self.given_up.remove(&task.uuid) {
+            self.count_spread(&task.agent, 1);
+        }
     }
 
     /// After the template, and with it the constraints, became another.
@@ -142,8 +157,44 @@ impl Service {
         self.spread = vec![Spread::new(); constraints];
         let state = self.state.clone();
         for (_, task) in state.tasks() {
-            self.count_spread(&task.agent, 1);
+            if !self.given_up.contains(&task.uuid) {
+                self.count_spread(&task.agent, 1);
+            }
         }
+    }
+
+    /// Proves what is counted for constraints.
+    pub(super) fn check_spread(&self) -> Result<(), String> {
+        let mut unreachable = BTreeSet::new();
+        let mut spread = vec![Spread::new(); self.spread.len()];
+        let constraints = self
+            .state
+            .template()
+            .map_or(&[][..], |template| &template.placement.constraints);
+        for (_, task) in self.state.tasks() {
+            if task.state == TaskState::Unreachable {
+                unreachable.insert(task.uuid);
+            }
+            if self.given_up.contains(&task.uuid) {
+                continue;
+            }
+            for (constraint, spread) in constraints.iter().zip(&mut spread) {
+                if let Some(value) = task.agent.field(&constraint.field) {
+                    *spread.entry(value.to_owned()).or_default() += 1;
+                }
+            }
+        }
+        let counted = self.spread.iter().zip(&spread).all(|(booked, spread)| {
+            let booked = booked.iter().filter(|(_, tasks)| **tasks > 0);
+            booked.eq(spread.iter())
+        });
+        if !counted {
+            return Err(format!("is wrongly spread: {:?}", self.spread));
+        }
+        if !self.given_up.is_subset(&unreachable) {
+            return Err("has given up tasks that can be reached".to_owned());
+        }
+        Ok(())
     }
 
     fn count_spread(&mut self, agent: &AgentAddress, change: i32) {
@@ -249,7 +300,10 @@ impl Tally {
             Some(Waiting::Offer { .. }) => counts.waiting = 1,
             Some(Waiting::BackOff { .. }) => counts.backing_off = 1,
             Some(Waiting::Reconciliation { .. }) => counts.reconciling = 1,
-            Some(Waiting::Brake { .. }) => counts.braked = 1,
+            Some(Waiting::Brake { .. }) => {
+                counts.braked = 1;
+                counts.ended_unhealthy = u32::from(instance.ended_unhealthy());
+            }
             None => {}
         }
         for task in &instance.tasks {
@@ -293,6 +347,7 @@ fn replace_counts(total: &mut Counts, before: &Counts, after: &Counts) {
         backing_off,
         reconciling,
         braked,
+        ended_unhealthy,
         ready,
         starting,
         running,
@@ -369,10 +424,75 @@ impl Scheduler {
     /// Finds a live task by its id: its service, its instance's number and its run.
     pub(super) fn find_task(&self, id: &TaskId) -> Option<(ServiceIndex, u32, &Task)> {
         let parts = id.parts(&self.settings.framework)?;
-        let index = *self.by_task_name.get(parts.workload)?;
-        let instance = self.service(index)?.state.instances.get(parts.number)?;
-        let task = instance.tasks.iter().find(|task| task.uuid == parts.uuid)?;
-        Some((index, parts.number, task))
+        let mut services = self.by_task_name.get(parts.workload)?.iter().copied();
+        services.find_map(|index| {
+            let instance = self.service(index)?.state.instances.get(parts.number)?;
+            let task = instance.tasks.iter().find(|task| task.uuid == parts.uuid)?;
+            Some((index, parts.number, task))
+        })
+    }
+
+    /// The service whose tasks have this name in their ids; of several the one that is declared.
+    pub(super) fn service_of_task_name(&self, name: &str) -> Option<ServiceIndex> {
+        let services = self.by_task_name.get(name)?.iter().copied();
+        services.min_by_key(|index| {
+            self.service(*index)
+                .is_none_or(|service| service.state.removed)
+        })
+    }
+
+    /// Books which tasks of an instance are given up: nobody waits for their places any more, nor
+    /// for their agents.
+    pub(super) fn count_given_up(&mut self, index: ServiceIndex, number: u32) {
+        let Some(service) = self.services.get(index as usize).and_then(Option::as_ref) else {
+            return;
+        };
+        let Some(instance) = service.state.instances.get(number) else {
+            return;
+        };
+        let is_booked = |task: &Task| service.given_up.contains(&task.uuid);
+        let changed: SmallVec<[Task; 1]> = instance
+            .tasks
+            .iter()
+            .filter(|task| self.given_up(task) != is_booked(task))
+            .cloned()
+            .collect();
+        for task in changed {
+            let given_up = self.given_up(&task);
+            if let Some(service) = self.service_mut(index) {
+                service.book_given_up(&task, given_up);
+            }
+            let seen = &mut self.offers.agents_seen;
+            if given_up {
+                seen.remove(&task.agent.id);
+            } else if let Some(id) = task.agent.known_id() {
+                seen.entry(id).or_insert_with(|| task.agent.clone());
+            }
+            self.offers.changed = true;
+            self.offers.work_changed = true;
+        }
+    }
+
+    /// Forgets an agent that may be gone, unless a task is still on it: what spreads over groups
+    /// must not wait for it. If it is there, its next offer tells.
+    pub(super) fn forget_empty_agent(&mut self, agent: &AgentId) {
+        let empty = self
+            .services()
+            .all(|(_, service)| !service.on_agent.contains_key(agent));
+        if empty {
+            self.offers.agents_seen.remove(agent);
+        }
+    }
+
+    /// Only agents with tasks are known at the beginning of a subscription; its offers tell of the
+    /// others.
+    pub(super) fn forget_agents_without_tasks(&mut self) {
+        let mut seen = std::mem::take(&mut self.offers.agents_seen);
+        seen.retain(|agent, _| {
+            self.services()
+                .any(|(_, service)| service.on_agent.contains_key(agent))
+        });
+        self.offers.agents_seen = seen;
     }
 
     /// A live task by its place.

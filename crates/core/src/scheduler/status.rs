@@ -6,8 +6,8 @@ use smallvec::SmallVec;
 
 use super::{Scheduler, ServiceIndex, Timer};
 use crate::{
-    AgentAddress, Call, EndedTask, Goal, Key, Notice, StatusUpdate, Task, TaskId, TaskState, Uuid,
-    Write,
+    AgentAddress, Call, EndedTask, Goal, Key, Notice, StatusUpdate, Task, TaskId, TaskState,
+    Timestamp, Uuid, Write,
 };
 
 /// Longest message kept of a status update, in bytes.
@@ -15,6 +15,10 @@ const MESSAGE_MAX: usize = 256;
 
 /// Most unknown tasks that are remembered; further ones show up again when these are gone.
 const UNKNOWN_MAX: usize = 10_000;
+
+/// Reasons for an end that are the platform's fault: the instance waits before it is started again,
+/// but nothing is concluded about what it runs.
+const PLATFORM: [&str; 1] = ["REASON_EXECUTOR_REGISTRATION_TIMEOUT"];
 
 /// Reasons for an end that say nothing against the task: it is started again at once.
 const BLAMELESS: [&str; 8] = [
@@ -77,8 +81,9 @@ impl Scheduler {
             if !follows(task.state, update.state) {
                 return change;
             }
-            let was_well = task.state == TaskState::Running && task.healthy != Some(false);
+            let was_well = is_well(task);
             change.state = task.state != update.state;
+            change.back = change.state && task.state == TaskState::Unreachable;
             if change.state {
                 task.state = update.state;
                 task.changed_at = now;
@@ -97,9 +102,20 @@ impl Scheduler {
             change.trouble = was_well
                 && !task.goal.is_stop()
                 && (task.state == TaskState::Unreachable || task.healthy == Some(false));
+            // What was sent while it could not be reached has reached nobody.
+            change.kill = change.back && task.goal.is_stop();
+            if change.kill {
+                task.kills_sent = 0;
+            }
             change
         });
         let Some(change) = change else { return };
+        if change.back {
+            self.count_given_up(index, number);
+        }
+        if change.kill {
+            self.send_kill(index, number, uuid);
+        }
         if change.trouble {
             self.trouble(index, number);
         }
@@ -141,19 +157,16 @@ impl Scheduler {
     ) -> bool {
         let Some(unknown) = self
             .task(index, number, uuid)
-            .map(|task| task.agent.clone())
-            .filter(|agent| agent.known_id().is_none() && update.agent.is_some())
+            .filter(|task| task.agent.known_id().is_none() && update.agent.is_some())
+            .cloned()
         else {
             return false;
         };
         let agent = self.known_agent(update);
-        let revision = self.edit_task(index, number, uuid, |task| {
-            task.agent = agent.clone();
-            task.revision
-        });
-        if let (Some(service), Some(revision)) = (self.service_mut(index), revision) {
-            service.leave_task(&unknown, revision);
-            service.enter_task(&agent, revision);
+        self.edit_task(index, number, uuid, |task| task.agent = agent.clone());
+        if let Some(service) = self.service_mut(index) {
+            service.leave_task(&unknown);
+            service.enter_task(&agent, unknown.revision);
         }
         true
     }
@@ -220,7 +233,7 @@ impl Scheduler {
             return;
         };
         self.counters.ended += 1;
-        if is_lost(&task, update.state) {
+        if is_lost(&task, update) {
             self.trouble(index, number);
         }
         if !matches!(update.state, TaskState::Finished | TaskState::Killed) {
@@ -229,8 +242,11 @@ impl Scheduler {
         let Some(service) = self.service_mut(index) else {
             return;
         };
-        service.leave_task(&task.agent, task.revision);
+        service.leave_task(&task);
         let (name, back_off) = (service.state.name.clone(), service.state.back_off);
+        if is_end_of_agent(update) {
+            self.forget_empty_agent(&task.agent.id);
+        }
         self.out
             .writes
             .push(Write::Delete(Key::Task(update.task.clone())));
@@ -241,7 +257,7 @@ impl Scheduler {
         let now = self.now;
         let message = update.message.as_deref().map(shortened);
         let stopped = match task.goal {
-            Goal::Stop { reason, .. } => Some(reason),
+            Goal::Stop { reason, since } => Some((reason, since)),
             _ => None,
         };
         let ended = EndedTask {
@@ -251,12 +267,14 @@ impl Scheduler {
             state: update.state,
             reason: update.reason.as_deref().map(str::to_owned),
             message: message.map(str::to_owned),
-            stopped,
+            unhealthy: update.healthy.or(task.healthy) == Some(false),
+            stopped: stopped.map(|(reason, _)| reason),
+            stopped_at: stopped.map(|(_, since)| since),
             launched_at: task.launched_at,
             running_at: task.running_at,
             ended_at: now,
         };
-        let blamed = is_blamed(&task, update);
+        let blamed = ended.is_failure();
         let stable = task
             .running_at
             .is_some_and(|since| now.since(since) >= back_off.stable_after);
@@ -297,7 +315,7 @@ impl Scheduler {
         }
         let framework = self.settings.framework.clone();
         let place = update.task.parts(&framework).and_then(|parts| {
-            let index = *self.by_task_name.get(parts.workload)?;
+            let index = self.service_of_task_name(parts.workload)?;
             let instance = self.service(index)?.state.instances.get(parts.number)?;
             let ended = instance
                 .history
@@ -323,22 +341,21 @@ impl Scheduler {
             {
                 self.quarantine(update);
             }
-            Some((index, number, uuid, true, _, Some(ended))) => {
-                self.take_back(
-                    index,
-                    number,
-                    uuid,
-                    &update,
-                    ended.agent.clone(),
-                    ended.revision,
-                );
+            Some((index, number, _, true, _, Some(ended))) => {
+                self.take_back(index, number, &update, Run::of(&ended, self.now));
             }
             Some((index, number, uuid, true, true, None)) if is_masters_word(&update) => {
-                let revision = self
-                    .service(index)
-                    .map_or(0, |service| service.state.revision);
-                let agent = self.known_agent(&update);
-                self.take_back(index, number, uuid, &update, agent, revision);
+                let run = Run {
+                    uuid,
+                    revision: self
+                        .service(index)
+                        .map_or(0, |service| service.state.revision),
+                    agent: self.known_agent(&update),
+                    goal: Goal::Run,
+                    launched_at: self.now,
+                    running_at: None,
+                };
+                self.take_back(index, number, &update, run);
             }
             _ => self.quarantine(update),
         }
@@ -358,37 +375,33 @@ impl Scheduler {
     }
 
     /// Takes a task back among the live ones, and asks Mesos once more whether it is.
-    fn take_back(
-        &mut self,
-        index: ServiceIndex,
-        number: u32,
-        uuid: Uuid,
-        update: &StatusUpdate,
-        agent: Arc<AgentAddress>,
-        revision: u32,
-    ) {
+    fn take_back(&mut self, index: ServiceIndex, number: u32, update: &StatusUpdate, run: Run) {
+        let (uuid, agent) = (run.uuid, run.agent);
         // Its template may have been forgotten meanwhile; then it counts as one of the current.
-        let revision = self.service(index).map_or(revision, |service| {
-            if service.state.revisions.contains_key(&revision) {
-                revision
+        let revision = self.service(index).map_or(run.revision, |service| {
+            if service.state.revisions.contains_key(&run.revision) {
+                run.revision
             } else {
                 service.state.revision
             }
         });
-        let running = update.state == TaskState::Running;
+        let running_at = match update.state {
+            TaskState::Running => Some(run.running_at.unwrap_or(self.now)),
+            _ => None,
+        };
         let task = Task {
             uuid,
             revision,
             agent: agent.clone(),
             ports: SmallVec::new(),
             state: update.state,
-            goal: Goal::Run,
+            goal: run.goal,
             healthy: update.healthy,
             readiness: None,
             heard_in: self.connection.subscription,
-            launched_at: self.now,
+            launched_at: run.launched_at,
             started_at: Some(self.now),
-            running_at: running.then_some(self.now),
+            running_at,
             changed_at: self.now,
             kills_sent: 0,
             kill_again_at: None,
@@ -404,6 +417,9 @@ impl Scheduler {
         self.write_task(index, number, uuid);
         self.notice_task(index, number, uuid, update.reason.clone());
         self.ask_about(update.task.clone(), update.agent.clone());
+        if run.goal.is_stop() {
+            self.send_kill(index, number, uuid);
+        }
         self.settle(index, number);
     }
 
@@ -462,15 +478,59 @@ impl Scheduler {
     }
 }
 
-/// Whether a task that was well is gone for a reason that is not its own.
-fn is_lost(task: &Task, end: TaskState) -> bool {
-    task.state == TaskState::Running
-        && task.healthy != Some(false)
+/// What is known of a task that is taken back.
+struct Run {
+    uuid: Uuid,
+    revision: u32,
+    agent: Arc<AgentAddress>,
+    goal: Goal,
+    launched_at: Timestamp,
+    running_at: Option<Timestamp>,
+}
+
+impl Run {
+    /// As it is remembered. One that was being stopped is stopped.
+    fn of(ended: &EndedTask, now: Timestamp) -> Self {
+        let goal = ended.stopped.map_or(Goal::Run, |reason| Goal::Stop {
+            reason,
+            since: ended.stopped_at.unwrap_or(now),
+        });
+        Self {
+            uuid: ended.uuid,
+            revision: ended.revision,
+            agent: ended.agent.clone(),
+            goal,
+            launched_at: ended.launched_at,
+            running_at: ended.running_at,
+        }
+    }
+}
+
+/// Whether a task does well, as far as Mesos says.
+fn is_well(task: &Task) -> bool {
+    task.state == TaskState::Running && task.healthy != Some(false)
+}
+
+/// Whether a task that was well is gone for a reason that is not its own, or because its check
+/// fails now.
+fn is_lost(task: &Task, update: &StatusUpdate) -> bool {
+    is_well(task)
         && !task.goal.is_stop()
-        && matches!(
-            end,
-            TaskState::Lost | TaskState::Gone | TaskState::Dropped | TaskState::Unknown
-        )
+        && (update.healthy == Some(false)
+            || matches!(
+                update.state,
+                TaskState::Lost | TaskState::Gone | TaskState::Dropped | TaskState::Unknown
+            ))
+}
+
+/// Whether the end of a task says that its agent may be gone for good. One that the master knows
+/// nothing of, on an agent that it knows, is GONE too.
+fn is_end_of_agent(update: &StatusUpdate) -> bool {
+    match update.state {
+        TaskState::GoneByOperator | TaskState::Unknown => true,
+        TaskState::Gone => update.reason.as_deref() != Some("REASON_RECONCILIATION"),
+        _ => false,
+    }
 }
 
 /// What an update changed about a task.
@@ -481,6 +541,10 @@ struct Change {
     state: bool,
     health: bool,
     first_running: bool,
+    /// It could not be reached, and can.
+    back: bool,
+    /// It has to be told once more that it is to end.
+    kill: bool,
 }
 
 /// Whether a task in state `now` can have gone on to `next`. An update that would turn it back is
@@ -520,19 +584,27 @@ fn is_masters_word(update: &StatusUpdate) -> bool {
     )
 }
 
-/// Whether the end of a task counts as a failure of its instance.
-fn is_blamed(task: &Task, update: &StatusUpdate) -> bool {
-    if task.goal.is_stop() {
-        return false;
+impl EndedTask {
+    /// Whether it counts as a failure of its instance.
+    fn is_failure(&self) -> bool {
+        if self.stopped.is_some() {
+            return false;
+        }
+        match self.state {
+            TaskState::GoneByOperator | TaskState::Unknown => false,
+            TaskState::Killed if self.unhealthy => true,
+            _ => !self.has_reason(&BLAMELESS),
+        }
     }
-    let unhealthy = update.healthy.or(task.healthy) == Some(false);
-    match update.state {
-        TaskState::GoneByOperator | TaskState::Unknown => false,
-        TaskState::Killed if unhealthy => true,
-        _ => !update
-            .reason
-            .as_deref()
-            .is_some_and(|reason| BLAMELESS.contains(&reason)),
+
+    /// Whether it counts against what it ran.
+    pub(super) fn is_own_failure(&self) -> bool {
+        self.is_failure() && !self.has_reason(&PLATFORM)
+    }
+
+    fn has_reason(&self, among: &[&str]) -> bool {
+        let reason = self.reason.as_deref();
+        reason.is_some_and(|reason| among.contains(&reason))
     }
 }
 

@@ -139,3 +139,109 @@ fn deployments_wait_for_it() {
     let view = bench.scheduler.view();
     assert_eq!(view.deployments[0].status, DeploymentStatus::Running);
 }
+
+/// `web` with so many tasks, all healthy.
+fn healthy(instances: u32) -> (Bench, BTreeMap<String, TaskId>) {
+    let mut web = service("web", instances);
+    web.template.health_check = Some(health_check());
+    let mut bench = Bench::new(vec![web]);
+    let tasks = bench.run_all();
+    for task in tasks.values() {
+        say(&mut bench, task, TaskState::Running, true);
+    }
+    bench.advance(Duration::from_secs(120));
+    bench.forget_calls();
+    (bench, tasks)
+}
+
+fn say(bench: &mut Bench, task: &TaskId, state: TaskState, healthy: bool) {
+    let mut update = bench.update(task, state);
+    update.healthy = Some(healthy);
+    bench.tell_update(update);
+}
+
+#[test]
+fn what_failed_its_check_until_mesos_ended_it_has_not_recovered() {
+    let (mut bench, tasks) = healthy(10);
+    for task in tasks.values() {
+        say(&mut bench, task, TaskState::Running, false);
+    }
+    for task in tasks.values() {
+        say(&mut bench, task, TaskState::Failed, false);
+    }
+    bench.advance(Duration::from_secs(600));
+    assert!(braked(&bench));
+    assert_eq!(offer_room(&mut bench), 0);
+    bench.restart();
+    bench.subscribe();
+    bench.advance(Duration::from_secs(600));
+    assert!(braked(&bench));
+    bench.command(Command::ReleaseBrake).unwrap();
+    bench.advance(Duration::from_secs(10));
+    assert_eq!(offer_room(&mut bench), 10);
+}
+
+#[test]
+fn it_goes_off_when_few_of_them_were_ended() {
+    let (mut bench, tasks) = healthy(20);
+    let tasks: Vec<_> = tasks.into_values().collect();
+    for task in &tasks[..12] {
+        say(&mut bench, task, TaskState::Running, false);
+    }
+    assert!(braked(&bench));
+    for task in &tasks[..3] {
+        say(&mut bench, task, TaskState::Killed, false);
+    }
+    for task in &tasks[3..12] {
+        say(&mut bench, task, TaskState::Running, true);
+    }
+    bench.advance(Duration::from_secs(61));
+    assert!(!braked(&bench));
+    bench.advance(Duration::from_secs(10));
+    assert_eq!(offer_room(&mut bench), 3);
+}
+
+#[test]
+fn an_end_by_the_check_is_trouble_also_without_a_word_before() {
+    let (mut bench, tasks) = healthy(10);
+    for task in tasks.values() {
+        say(&mut bench, task, TaskState::Killed, false);
+    }
+    assert!(braked(&bench));
+}
+
+#[test]
+fn restarts_that_operators_ask_for_are_done_with_the_brake_on() {
+    let mut fixed = service("fixed", 1);
+    fixed.template.demand.fixed_ports = vec![31_000];
+    let mut bench = Bench::new(vec![service("web", 12), service("cache", 1), fixed]);
+    let tasks = bench.run_all();
+    bench.advance(Duration::from_secs(120));
+    for number in 1..=12 {
+        bench.tell(&tasks[&format!("web-{number}")], TaskState::Unreachable);
+    }
+    assert!(braked(&bench));
+    bench.forget_calls();
+    let (fixed, cache) = (&tasks["fixed-1"], &tasks["cache-1"]);
+    for task in [fixed, cache] {
+        let task = task.clone();
+        bench.command(Command::Restart { task }).unwrap();
+    }
+    assert_eq!(bench.all_sent().1, std::slice::from_ref(fixed));
+    bench.tell(fixed, TaskState::Killed);
+    let host = agent("b", &[]);
+    bench.offer(&[&host], 100.0);
+    let (launched, _) = bench.all_sent();
+    let of = |launch: &Launch| launch.instance.to_string();
+    assert_eq!(
+        launched.iter().map(of).collect::<Vec<_>>(),
+        ["cache-1", "fixed-1"]
+    );
+    bench.tell(&launched[0].task, TaskState::Running);
+    assert_eq!(bench.all_sent().1, std::slice::from_ref(cache));
+    // What is lost afterwards waits like the rest.
+    bench.tell(cache, TaskState::Killed);
+    bench.tell(&launched[0].task, TaskState::Lost);
+    bench.advance(Duration::from_secs(30));
+    assert_eq!(offer_room(&mut bench), 0);
+}

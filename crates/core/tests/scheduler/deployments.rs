@@ -269,3 +269,29 @@ fn a_move_that_has_begun_counts_beside_a_predecessor_that_ended_unheard() {
         .collect();
     assert_eq!(moved, [running]);
 }
+
+#[test]
+fn a_move_is_not_over_because_a_lost_predecessor_is_back() {
+    let mut web = service("web", 2);
+    web.update.order = UpdateOrder::StopFirst;
+    let mut bench = Bench::new(vec![web]);
+    let lost = bench.run_all().remove("web-2").unwrap();
+    bench.tell(&lost, TaskState::Unreachable);
+    bench.advance(Duration::from_secs(61));
+    bench.forget_calls();
+    let host = agent("b", &[]);
+    bench.offer(&[&host], 1.0);
+    let running = bench.launched().remove(0).task;
+    bench.tell(&running, TaskState::Running);
+    bench.advance(Duration::from_secs(1));
+    rolling(&mut bench);
+    bench.tell(&lost, TaskState::Running);
+    bench.advance(Duration::from_secs(1));
+    let web = bench.workload("web");
+    let moved: Vec<_> = web
+        .tasks()
+        .filter(|(_, task)| task.goal != Goal::Run)
+        .map(|(number, _)| number)
+        .collect();
+    assert_eq!(moved, [2]);
+}

@@ -252,3 +252,48 @@ fn the_rest_of_the_tasks_is_the_list_without_its_beginning() {
         assert_eq!(rest, all[skip.min(150)..], "{skip}");
     }
 }
+
+#[test]
+fn what_cannot_be_reached_goes_before_what_runs() {
+    let mut bench = Bench::new(vec![service("web", 3)]);
+    let tasks = bench.run_all();
+    bench.tell(&tasks["web-1"], TaskState::Unreachable);
+    bench.scale("web", 2).unwrap();
+    assert_eq!(bench.killed(), tasks["web-1"]);
+    bench.nothing_else();
+}
+
+#[test]
+fn what_is_remembered_of_an_instance_without_a_task_keeps_its_number() {
+    let mut bench = Bench::new(vec![service("web", 3)]);
+    let tasks = bench.run_all();
+    bench.tell(&tasks["web-3"], TaskState::Failed);
+    // Nothing is remembered of the first.
+    bench.store.remove(&Key::Task(tasks["web-1"].clone()));
+    bench.services[0].instances = 2;
+    bench.restart();
+    assert_eq!(bench.instance("web", 3).failures, 1);
+    assert!(bench.workload("web").instances.get(1).is_none());
+}
+
+#[test]
+fn a_service_may_take_the_name_in_task_ids_of_one_that_is_going() {
+    let mut bench = Bench::new(vec![service("a/b", 1)]);
+    let old = bench.run_all().remove("a_b-1").unwrap();
+    bench.services = vec![service("a_b", 1)];
+    bench.restart();
+    bench.subscribe();
+    bench.advance(Duration::from_secs(20)); // There are no others.
+    bench.forget_calls();
+    let host = agent("b", &[]);
+    bench.offer(&[&host], 4.0);
+    let new = bench.launched().remove(0).task;
+    bench.tell(&old, TaskState::Running);
+    bench.tell(&new, TaskState::Running);
+    bench.tell(&old, TaskState::Killed);
+    assert_eq!(bench.scheduler.view().workloads.len(), 1);
+    assert_eq!(bench.workload("a_b").counts.running, 1);
+    bench.scale("a_b", 2).unwrap();
+    bench.tell(&new, TaskState::Failed);
+    assert_eq!(bench.workload("a_b").counts.running, 0);
+}

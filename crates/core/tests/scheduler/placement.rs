@@ -1,6 +1,6 @@
 //! Where tasks go.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use gantry_core::*;
 
@@ -173,4 +173,98 @@ fn constraints_are_counted_again_after_a_restart_of_the_scheduler() {
     offer_all(&mut bench);
     assert_eq!(bench.declined(), 4);
     bench.nothing_else();
+}
+
+fn launched_on(bench: &mut Bench, host: &str, rack: &str) -> Vec<TaskId> {
+    let host = agent(host, &[("rack", rack)]);
+    bench.forget_calls();
+    bench.offer(&[&host], 16.0);
+    let launched = bench.launched();
+    launched.into_iter().map(|launch| launch.task).collect()
+}
+
+#[test]
+fn what_was_given_up_keeps_nobody_from_its_place() {
+    for (operator, tasks) in [
+        (Operator::Cluster(None), 2),
+        (Operator::Unique, 1),
+        (Operator::MaxPer(2), 2),
+    ] {
+        let cluster = matches!(operator, Operator::Cluster(_));
+        let mut bench = constrained("rack", operator, tasks);
+        let lost = launched_on(&mut bench, "a1", "a");
+        assert_eq!(lost.len(), tasks as usize);
+        for task in &lost {
+            bench.tell(task, TaskState::Running);
+            bench.tell(task, TaskState::Unreachable);
+        }
+        bench.advance(Duration::from_secs(59));
+        assert!(launched_on(&mut bench, "b1", "b").is_empty());
+        bench.advance(Duration::from_secs(2));
+        // Elsewhere, or, where each place is to be used, in its place.
+        let (host, rack) = if cluster { ("b1", "b") } else { ("a2", "a") };
+        assert_eq!(launched_on(&mut bench, host, rack).len(), tasks as usize);
+        // It counts again when it is back.
+        bench.tell(&lost[0], TaskState::Running);
+        bench.scale("web", tasks + 1).unwrap();
+        assert!(launched_on(&mut bench, host, rack).is_empty());
+    }
+}
+
+#[test]
+fn groups_that_are_gone_are_not_waited_for() {
+    let mut bench = constrained("rack", Operator::GroupBy(1), 3);
+    offer_all(&mut bench);
+    let launched = bench.launched();
+    for launch in &launched {
+        bench.tell(&launch.task, TaskState::Running);
+    }
+    let of = |rack: &str| {
+        let mut launched = launched.iter();
+        let launch = launched.find(|launch| launch.agent.field("rack") == Some(rack));
+        launch.unwrap().task.clone()
+    };
+    bench.scale("web", 4).unwrap();
+    bench.tell(&of("c"), TaskState::GoneByOperator);
+    assert_eq!(launched_on(&mut bench, "a1", "a").len(), 1);
+
+    // One that cannot be reached for long.
+    let mut bench = constrained("rack", Operator::GroupBy(1), 2);
+    let hosts = [("a1", "a"), ("b1", "b")].map(|(host, rack)| agent(host, &[("rack", rack)]));
+    bench.offer(&[&hosts[0], &hosts[1]], 16.0);
+    for launch in bench.launched() {
+        bench.tell(&launch.task, TaskState::Running);
+        if launch.agent.field("rack") == Some("b") {
+            bench.tell(&launch.task, TaskState::Unreachable);
+        }
+    }
+    bench.advance(Duration::from_secs(61));
+    assert_eq!(launched_on(&mut bench, "a1", "a").len(), 1);
+
+    // One that was only offered, before the subscription.
+    let mut bench = constrained("rack", Operator::GroupBy(1), 2);
+    offer_all(&mut bench);
+    for launch in bench.launched() {
+        bench.tell(&launch.task, TaskState::Running);
+    }
+    bench.event(MesosEvent::Disconnected);
+    bench.subscribe();
+    bench.scale("web", 3).unwrap();
+    assert_eq!(launched_on(&mut bench, "a1", "a").len(), 1);
+}
+
+#[test]
+fn none_of_equal_priority_takes_all_starting_places() {
+    let mut bench = Bench::new(vec![service("many", 100), service("one", 1)]);
+    let host = agent("a", &[]);
+    bench.offer(&[&host], 100.0);
+    let first = bench.launched();
+    assert!(first.iter().all(|launch| &*launch.workload == "many"));
+    for launch in &first[..10] {
+        bench.tell(&launch.task, TaskState::Running);
+    }
+    bench.forget_calls();
+    bench.offer(&[&host], 100.0);
+    let next = bench.launched();
+    assert!(next.iter().any(|launch| &*launch.workload == "one"));
 }

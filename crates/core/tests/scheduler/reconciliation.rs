@@ -184,3 +184,28 @@ fn the_framework_id_is_stored_and_kept() {
         Some(FrameworkId::new("id-0001"))
     );
 }
+
+#[test]
+fn a_task_that_was_stopped_is_stopped_the_moment_it_is_back() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let task = bench.run_all().remove("web-1").unwrap();
+    bench.tell(&task, TaskState::Unreachable);
+    bench.scale("web", 0).unwrap();
+    bench.advance(Duration::from_secs(1000));
+    bench.forget_calls();
+    bench.tell(&task, TaskState::Running);
+    assert_eq!(bench.killed(), task);
+    bench.nothing_else();
+
+    // Also when it was thought to be gone.
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let task = bench.run_all().remove("web-1").unwrap();
+    let launched_at = bench.instance("web", 1).tasks[0].launched_at;
+    bench.advance(Duration::from_secs(5));
+    bench.command(Command::KillAll { workload: None }).unwrap();
+    bench.tell(&task, TaskState::Lost);
+    bench.forget_calls();
+    bench.tell(&task, TaskState::Running);
+    assert_eq!(bench.all_sent().1, [task]);
+    assert_eq!(bench.instance("web", 1).tasks[0].launched_at, launched_at);
+}

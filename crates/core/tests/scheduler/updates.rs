@@ -6,9 +6,9 @@ use gantry_core::*;
 
 use crate::bench::*;
 
-const MONITOR: Duration = Duration::from_secs(5);
+pub(crate) const MONITOR: Duration = Duration::from_secs(5);
 
-fn policy() -> UpdatePolicy {
+pub(crate) fn policy() -> UpdatePolicy {
     UpdatePolicy {
         monitor: MONITOR,
         ..UpdatePolicy::default()
@@ -16,7 +16,7 @@ fn policy() -> UpdatePolicy {
 }
 
 /// `web` with all its tasks running as revision 1, then started again under a changed declaration.
-fn changed(instances: u32, update: UpdatePolicy) -> (Bench, BTreeMap<String, TaskId>) {
+pub(crate) fn changed(instances: u32, update: UpdatePolicy) -> (Bench, BTreeMap<String, TaskId>) {
     let mut web = service("web", instances);
     web.update = update;
     let mut bench = Bench::new(vec![web]);
@@ -28,7 +28,7 @@ fn changed(instances: u32, update: UpdatePolicy) -> (Bench, BTreeMap<String, Tas
 }
 
 /// Starts the scheduler again; every task is still there.
-fn come_back(bench: &mut Bench, tasks: &BTreeMap<String, TaskId>) {
+pub(crate) fn come_back(bench: &mut Bench, tasks: &BTreeMap<String, TaskId>) {
     bench.restart();
     bench.subscribe();
     for task in tasks.values() {
@@ -39,17 +39,17 @@ fn come_back(bench: &mut Bench, tasks: &BTreeMap<String, TaskId>) {
     bench.forget_calls();
 }
 
-fn update(bench: &Bench) -> Deployment {
+pub(crate) fn update(bench: &Bench) -> Deployment {
     let view = bench.scheduler.view();
     Deployment::clone(view.deployments.last().expect("there is a deployment"))
 }
 
 /// Offers room for one, and takes the launch.
-fn launch(bench: &mut Bench) -> TaskId {
+pub(crate) fn launch(bench: &mut Bench) -> TaskId {
     launch_all(bench, 1).remove(0)
 }
 
-fn launch_all(bench: &mut Bench, room: u32) -> Vec<TaskId> {
+pub(crate) fn launch_all(bench: &mut Bench, room: u32) -> Vec<TaskId> {
     let host: Arc<_> = agent("b", &[]);
     bench.forget_calls();
     bench.offer(&[&host], f64::from(room));
@@ -59,7 +59,7 @@ fn launch_all(bench: &mut Bench, room: u32) -> Vec<TaskId> {
 }
 
 /// Moves the next instance as far as it goes and returns the task that was stopped for it.
-fn move_one(bench: &mut Bench) -> TaskId {
+pub(crate) fn move_one(bench: &mut Bench) -> TaskId {
     let fresh = launch(bench);
     bench.tell(&fresh, TaskState::Running);
     bench.nothing_else(); // It must prove itself first.
@@ -70,7 +70,7 @@ fn move_one(bench: &mut Bench) -> TaskId {
     old
 }
 
-fn revisions(bench: &Bench) -> Vec<u32> {
+pub(crate) fn revisions(bench: &Bench) -> Vec<u32> {
     let workload = bench.workload("web");
     workload.tasks().map(|(_, task)| task.revision).collect()
 }
@@ -501,13 +501,14 @@ fn tasks_that_were_lost_meanwhile_must_prove_the_new_revision_too() {
         bench.tell(task, TaskState::Lost);
     }
     for _ in 0..3 {
+        bench.advance(Duration::from_secs(10));
         let fresh = launch_all(&mut bench, 2);
         assert_eq!(update(&bench).status, DeploymentStatus::Running);
         for task in fresh {
             bench.tell(&task, TaskState::Failed);
         }
-        bench.advance(Duration::from_secs(10));
     }
+    bench.advance(Duration::from_secs(10));
     // No task is left that would have to be moved back.
     let deployment = update(&bench);
     assert!(

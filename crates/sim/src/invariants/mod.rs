@@ -199,6 +199,15 @@ impl Memory {
         }
     }
 
+    /// Whether any task of a workload could not be reached once.
+    pub(crate) fn was_out_of_reach(&self, name: &WorkloadName, framework: &str) -> bool {
+        let name = name.in_task_ids();
+        self.out_of_reach.iter().any(|task| {
+            let parts = task.parts(framework);
+            parts.is_some_and(|parts| parts.workload == name)
+        })
+    }
+
     /// Whether it was ever stored that a task is to be replaced or stopped.
     pub(crate) fn was_to_go(&self, task: &TaskId) -> bool {
         self.to_go.contains(task)

@@ -54,6 +54,11 @@ impl World {
             .iter()
             .map(|deployment| moves_at_once(deployment, workload, spec))
             .sum();
+        let asked = self.memory.asked.get(&*workload.task_name);
+        let scaled = asked.is_some_and(|asked| {
+            let last = asked.fewer.unwrap_or(0);
+            last > 0 && self.now <= last + 60_000
+        });
         let wanted = workload.instances.iter().filter(|instance| instance.wanted);
         let under_way: Vec<_> = wanted
             // Where the new one is ready, the old one may take its time to go, and nobody waits
@@ -71,7 +76,14 @@ impl World {
                     let by_hand =
                         self.memory.by_hand.contains(&id) || self.memory.out_of_reach.contains(&id);
                     let old = at_work.iter().any(|deployment| is_old(deployment, task));
-                    is_moving(task) && old && !by_hand
+                    // What was going before is in nobody's list where the instance was not wanted then.
+                    let went_before = match task.goal {
+                        Goal::Stop { since, .. } => at_work
+                            .iter()
+                            .all(|deployment| since < deployment.started_at),
+                        _ => false,
+                    };
+                    is_moving(task) && old && !by_hand && !(went_before && scaled)
                 })
             })
             .map(|instance| instance.number)
@@ -104,6 +116,8 @@ impl World {
                             }
                     )
                     && !self.memory.by_hand.contains(&task.id)
+                    // One that was being moved, thought to be gone, and is back.
+                    && !self.memory.stopped.contains(&task.id)
             })
             .cloned()
             .collect()

@@ -196,7 +196,7 @@ impl World {
                 .iter()
                 .find(|workload| *workload.task_name == *launch.workload)
                 .ok_or_else(|| format!("{} is launched for no workload", launch.task))?;
-            self.check_placement(workload, launch)
+            self.check_placement(workload, launch, view.at)
                 .map_err(|rule| format!("{} on {}: {rule}", launch.task, launch.agent.id))?;
             self.check_vacancy(view, workload, launch)?;
             let starting = view

@@ -151,7 +151,8 @@ impl World {
             let asked = match reason {
                 StopReason::Retired | StopReason::Killed => true,
                 StopReason::Restarted => self.memory.by_hand.contains(&task.id),
-                StopReason::ReplacementFailed | StopReason::Surplus => false,
+                StopReason::ReplacementFailed => self.restarts_by_hand(&task.id),
+                StopReason::Surplus => false,
             };
             if !asked {
                 return Err(format!(
@@ -171,7 +172,27 @@ impl World {
         Ok(())
     }
 
-    /// With the brake on, only what never ran is started.
+    /// Whether an operator wants a task of the same instance restarted.
+    fn restarts_by_hand(&self, task: &TaskId) -> bool {
+        let framework = &self.plan.settings.framework;
+        let place = |id: &TaskId| {
+            let parts = id.parts(framework)?;
+            Some((parts.workload.to_owned(), parts.number))
+        };
+        let this = place(task);
+        let mut by_hand = self.memory.by_hand.iter();
+        this.is_some() && by_hand.any(|other| place(other) == this)
+    }
+
+    /// Whether an operator wants tasks of a workload stopped, and others in their place.
+    fn stops_by_hand(&self, workload: &Workload) -> bool {
+        // The brake may have been stored some time after it was set.
+        let since = self.memory.braked.unwrap_or(0).saturating_sub(60_000);
+        let asked = self.memory.asked.get(&*workload.task_name);
+        asked.is_some_and(|asked| asked.kill.is_some() || asked.fewer.is_some_and(|at| at >= since))
+    }
+
+    /// With the brake on, only what never ran is started, and what an operator has stopped.
     pub(super) fn check_braked_launch(
         &self,
         view: &View,
@@ -181,7 +202,8 @@ impl World {
         let parts = launch.task.parts(&self.plan.settings.framework);
         let instance = parts.and_then(|parts| workload.instances.get(parts.number));
         let ran = instance.is_some_and(|instance| !instance.history.is_empty());
-        if ran && view.brake.is_some() && self.plan.settings.brake.is_some() {
+        let asked = self.restarts_by_hand(&launch.task) || self.stops_by_hand(workload);
+        if ran && !asked && view.brake.is_some() && self.plan.settings.brake.is_some() {
             return Err(format!(
                 "{} is launched though the brake is on",
                 launch.task

@@ -125,15 +125,17 @@ fn instance() -> impl Strategy<Value = InstanceRecord> {
 fn ended_task() -> impl Strategy<Value = EndedTask> {
     let run = (uuid(), any::<u32>(), agent(), state());
     let why = (option::of(text()), option::of(text()), option::of(stop()));
-    let when = (time(), option::of(time()), time());
-    (run, why, when).prop_map(|(run, why, when)| EndedTask {
+    let when = (time(), option::of(time()), time(), option::of(time()));
+    (run, why, when, any::<bool>()).prop_map(|(run, why, when, unhealthy)| EndedTask {
         uuid: run.0,
         revision: run.1,
         agent: run.2,
         state: run.3,
         reason: why.0,
         message: why.1,
+        unhealthy,
         stopped: why.2,
+        stopped_at: when.3,
         launched_at: when.0,
         running_at: when.1,
         ended_at: when.2,
@@ -189,6 +191,7 @@ fn deployment() -> impl Strategy<Value = Deployment> {
             started_at,
             total,
             done,
+            resumed: None,
         }
     })
 }
@@ -440,7 +443,11 @@ fn health_check() -> impl Strategy<Value = HealthCheck> {
 fn goal() -> impl Strategy<Value = Goal> {
     prop_oneof![
         Just(Goal::Run),
-        (time(), time()).prop_map(|(since, deadline)| Goal::Replace { since, deadline }),
+        (time(), time(), any::<bool>()).prop_map(|(since, deadline, by_hand)| Goal::Replace {
+            since,
+            deadline,
+            by_hand
+        }),
         (stop(), time()).prop_map(|(reason, since)| Goal::Stop { reason, since }),
     ]
 }

@@ -33,14 +33,7 @@ impl Scheduler {
         if let Some(name) = &workload {
             self.service_named(name)?;
         }
-        let overlapping = self.deployments.values().find(|deployment| {
-            let other = deployment.kind.workload();
-            !deployment.status.is_over()
-                && (other.is_none() || workload.is_none() || other == workload.as_ref())
-        });
-        if let Some(overlapping) = overlapping {
-            return Err(Refusal::DeploymentRunning(overlapping.id));
-        }
+        self.nothing_moves(workload.as_ref(), None)?;
         let action = workload.as_ref().map_or_else(
             || "rolling restart".to_owned(),
             |name| format!("rolling restart of {name}"),
@@ -54,6 +47,24 @@ impl Scheduler {
         Ok(Answer::Deployment(id))
     }
 
+    /// No other deployment that is not over moves tasks of this workload, or of any.
+    fn nothing_moves(
+        &self,
+        workload: Option<&WorkloadName>,
+        but: Option<DeploymentId>,
+    ) -> Result<(), Refusal> {
+        let overlapping = self.deployments.values().find(|deployment| {
+            let other = deployment.kind.workload();
+            !deployment.status.is_over()
+                && Some(deployment.id) != but
+                && (other.is_none() || workload.is_none() || other == workload)
+        });
+        match overlapping {
+            Some(overlapping) => Err(Refusal::DeploymentRunning(overlapping.id)),
+            None => Ok(()),
+        }
+    }
+
     /// Begins a deployment; it moves in this very step.
     fn begin_deployment(&mut self, kind: DeploymentKind) -> DeploymentId {
         let id = DeploymentId(self.next_deployment);
@@ -65,6 +76,7 @@ impl Scheduler {
             started_at: self.now,
             total: 0,
             done: 0,
+            resumed: None,
         };
         deployment.total = self.still_to_move(&deployment);
         self.write_deployment(deployment);
@@ -105,10 +117,15 @@ impl Scheduler {
     ) -> Result<Answer, Refusal> {
         let at = self.now;
         let status = DeploymentStatus::Aborted { at, reason: None };
+        let mut running = false;
         let deployment = self.change_deployment(actor, id, "aborted", |now| {
+            running = matches!(now, DeploymentStatus::Running);
             (!now.is_over()).then_some(status)
         })?;
-        self.go_on_with_update(&deployment);
+        // What was held or moved back stays with what it was before.
+        if running {
+            self.go_on_with_update(&deployment);
+        }
         self.moves.remove(&id);
         Ok(Answer::Deployment(id))
     }
@@ -132,6 +149,7 @@ impl Scheduler {
         })?;
         let mut deployment = Deployment::clone(deployment);
         deployment.status = status;
+        deployment.resumed = None;
         self.write_deployment(deployment.clone());
         self.audit(
             actor,

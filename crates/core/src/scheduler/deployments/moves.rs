@@ -1,16 +1,22 @@
 //! Moving instances: which are still to be moved, which may be moved now, and how those that are
 //! being moved are doing.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use super::super::{Scheduler, ServiceIndex, Timer, services::Service};
 use crate::{
-    Deployment, DeploymentId, DeploymentKind, DeploymentStatus, Goal, Instance, StopReason, Task,
-    TaskState, Timestamp, UpdateOrder, UpdatePolicy, Uuid, Veto, Waiting,
+    Deployment, DeploymentId, DeploymentKind, DeploymentStatus, EndedTask, Goal, Instance, Resumed,
+    StopReason, Task, TaskState, Timestamp, UpdateOrder, UpdatePolicy, Uuid, Veto, Waiting,
 };
 
 /// A new task of an instance that fails so often has failed for good.
 const FAILURES_MAX: u32 = 3;
+
+/// A deployment that was interrupted so often, and for so many times as long as an instance may take,
+/// without moving one, ends. Either alone says little: interruptions may come often while a new task
+/// has to prove itself for long, and one may last long.
+const RESUMED_MAX: u32 = 20;
+const RESUMED_LIMITS: u32 = 3;
 
 /// What a deployment at work is at; made anew after a restart of the scheduler.
 #[derive(Debug)]
@@ -19,6 +25,9 @@ pub(in super::super) struct Moves {
     queue: Vec<Candidate>,
     /// Those that are being moved.
     under_way: Vec<Move>,
+    /// Those that were. What becomes of them afterwards is not the deployment's any more, or one
+    /// whose tasks come and go would never end.
+    moved: BTreeSet<(ServiceIndex, u32)>,
     /// When the last move ended, or the first could have begun.
     progress_at: Timestamp,
     /// When it is looked at again whether anything has moved.
@@ -35,6 +44,8 @@ struct Candidate {
     launched_at: Timestamp,
     index: ServiceIndex,
     number: u32,
+    /// Nothing of it is to be replaced, but it has the new revision still to prove.
+    trying: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -54,7 +65,12 @@ struct Move {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Rule {
     LaunchedBefore(Timestamp),
-    OtherThan(u32),
+    OtherThan {
+        revision: u32,
+        /// An instance whose task was lost since then must get one of the revision; absent on the way
+        /// back, where it is enough that nothing else runs.
+        lost_since: Option<Timestamp>,
+    },
 }
 
 impl Rule {
@@ -69,15 +85,29 @@ impl Rule {
             (
                 DeploymentKind::Update { from, .. },
                 DeploymentStatus::RollingBack { .. } | DeploymentStatus::RolledBack { .. },
-            ) => Self::OtherThan(*from),
-            (DeploymentKind::Update { to, .. }, _) => Self::OtherThan(*to),
+            ) => Self::OtherThan {
+                revision: *from,
+                lost_since: None,
+            },
+            (DeploymentKind::Update { to, .. }, _) => Self::OtherThan {
+                revision: *to,
+                lost_since: Some(deployment.started_at),
+            },
         }
     }
 
     pub(super) fn is_old(self, task: &Task) -> bool {
         match self {
             Self::LaunchedBefore(moment) => task.launched_at < moment,
-            Self::OtherThan(revision) => task.revision != revision,
+            Self::OtherThan { revision, .. } => task.revision != revision,
+        }
+    }
+
+    /// Whether a task that has ended was one of those that are to be.
+    fn was_new(self, ended: &EndedTask) -> bool {
+        match self {
+            Self::LaunchedBefore(moment) => ended.launched_at >= moment,
+            Self::OtherThan { revision, .. } => ended.revision == revision,
         }
     }
 }
@@ -114,13 +144,6 @@ impl Scheduler {
         let mut queue: Vec<_> = self
             .services()
             .filter(|(_, service)| workload.is_none_or(|name| service.state.name == *name))
-            .filter(|(_, service)| match rule {
-                Rule::OtherThan(revision) => service
-                    .of_revision
-                    .iter()
-                    .any(|(other, tasks)| *other != revision && *tasks > 0),
-                Rule::LaunchedBefore(_) => true,
-            })
             // A restart leaves to an update what the update moves anyway.
             .filter(|(_, service)| !(restarts && self.is_being_updated(service)))
             .flat_map(|(index, service)| {
@@ -142,9 +165,9 @@ impl Scheduler {
         instance: &Instance,
         rule: Rule,
     ) -> Option<Candidate> {
-        let (begun, launched_at) = match self.to_be_moved(instance, rule) {
-            Some(old) => (old.goal != Goal::Run, old.launched_at),
-            None if self.is_trying(service, instance, rule) => (false, self.now),
+        let (begun, launched_at, trying) = match self.to_be_moved(instance, rule) {
+            Some(old) => (old.goal != Goal::Run, old.launched_at, false),
+            None if self.is_trying(service, instance, rule) => (false, self.now, true),
             None => return None,
         };
         Some(Candidate {
@@ -153,13 +176,18 @@ impl Scheduler {
             launched_at,
             index,
             number: instance.number,
+            trying,
         })
     }
 
-    /// Whether an instance runs the new revision and has not proven it yet: it lost its task by
-    /// other means than a move, and an update is not done before it is known how that ended.
+    /// Whether an instance has the new revision still to prove: it lost its task by other means than
+    /// a move, and an update is not done before it is known how that ended.
     fn is_trying(&self, service: &Service, instance: &Instance, rule: Rule) -> bool {
-        let Rule::OtherThan(revision) = rule else {
+        let Rule::OtherThan {
+            revision,
+            lost_since,
+        } = rule
+        else {
             return false;
         };
         let proven = |task: &Task| task.revision == revision && service.is_proven(task, self.now);
@@ -173,9 +201,13 @@ impl Scheduler {
                 .history
                 .first()
                 .is_some_and(|ended| ended.revision == revision);
+        let lost = lost_since.is_some_and(|since| {
+            let last = instance.history.first();
+            last.is_some_and(|ended| ended.ended_at >= since)
+        });
         instance.wanted
             && !instance.tasks.iter().any(proven)
-            && (failing || instance.tasks.iter().any(alive))
+            && (failing || lost || instance.tasks.iter().any(alive))
     }
 
     /// The task of an instance that a deployment has to replace: one that can be reached before one
@@ -215,19 +247,52 @@ impl Scheduler {
             .cloned()
             .collect();
         for deployment in at_work {
-            let moves = self.moves.remove(&deployment.id).unwrap_or_else(|| Moves {
-                queue: self.candidates(&deployment),
-                under_way: Vec::new(),
-                progress_at: self.now,
-                look_again_at: None,
-            });
-            self.advance(&deployment, moves);
+            match self.moves.remove(&deployment.id) {
+                Some(moves) => {
+                    self.advance(&deployment, Deployment::clone(&deployment), moves);
+                }
+                None => self.take_up(&deployment),
+            }
         }
     }
 
-    fn advance(&mut self, deployment: &Deployment, mut moves: Moves) {
-        let rule = Rule::of(deployment);
+    /// Begins with a deployment, or goes on with it after the subscription, the term or a brake was
+    /// between. Each time it has its time anew, so there is an end to this: see [`Resumed`].
+    fn take_up(&mut self, deployment: &Deployment) {
+        let resumed = deployment.resumed.unwrap_or(Resumed {
+            times: 0,
+            since: self.now,
+        });
+        let (times, since) = (resumed.times, resumed.since);
+        if times >= RESUMED_MAX && self.now >= since + self.limit(deployment) * RESUMED_LIMITS {
+            let reason = format!("interrupted {times} times without moving an instance");
+            return self.deployment_failed(deployment.clone(), reason);
+        }
         let mut now = deployment.clone();
+        now.resumed = Some(Resumed {
+            times: times.saturating_add(1),
+            since,
+        });
+        let moves = Moves {
+            queue: self.candidates(deployment),
+            under_way: Vec::new(),
+            moved: BTreeSet::new(),
+            progress_at: self.now,
+            look_again_at: None,
+        };
+        self.advance(deployment, now, moves);
+    }
+
+    /// How long a deployment gives an instance.
+    fn limit(&self, deployment: &Deployment) -> Duration {
+        let of = deployment.kind.workload();
+        let index = of.and_then(|name| self.service_named(name).ok());
+        let index = index.unwrap_or(ServiceIndex::MAX);
+        self.policy(deployment, index).deadline
+    }
+
+    fn advance(&mut self, before: &Deployment, mut now: Deployment, mut moves: Moves) {
+        let rule = Rule::of(before);
         let mut failed = None;
         let mut under_way = Vec::new();
         for mut one in std::mem::take(&mut moves.under_way) {
@@ -235,8 +300,8 @@ impl Scheduler {
             match self.progress(&one, rule) {
                 Progress::Moving => under_way.push(one),
                 Progress::Moved => {
-                    now.done = (now.done + 1).min(now.total);
-                    moves.progress_at = self.now;
+                    moves.moved.insert((one.index, one.number));
+                    self.moved(&mut now, &mut moves);
                 }
                 // It is found again when all others have been moved.
                 Progress::Again => moves.progress_at = self.now,
@@ -260,13 +325,14 @@ impl Scheduler {
                     },
                     _ => DeploymentStatus::Done { at: self.now },
                 };
+                now.resumed = None;
                 self.write_deployment(now);
             }
             None => {
-                if now != *deployment {
+                if now != *before {
                     self.write_deployment(now);
                 }
-                self.moves.insert(deployment.id, moves);
+                self.moves.insert(before.id, moves);
             }
         }
     }
@@ -279,6 +345,9 @@ impl Scheduler {
                 if moves.under_way.is_empty() && !looked_again {
                     looked_again = true;
                     moves.queue = self.candidates(deployment);
+                    moves.queue.retain(|next| {
+                        !(next.trying && moves.moved.contains(&(next.index, next.number)))
+                    });
                     if !moves.queue.is_empty() {
                         continue;
                     }
@@ -297,12 +366,20 @@ impl Scheduler {
                     return;
                 }
                 // It has been moved by other means, or is gone.
-                Begin::Nothing => {
-                    deployment.done = (deployment.done + 1).min(deployment.total);
-                    moves.progress_at = self.now;
-                }
+                Begin::Nothing => self.moved(deployment, moves),
             }
         }
+    }
+
+    fn moved(&self, deployment: &mut Deployment, moves: &mut Moves) {
+        deployment.done = (deployment.done + 1).min(deployment.total);
+        if let Some(resumed) = &mut deployment.resumed {
+            *resumed = Resumed {
+                times: 1,
+                since: self.now,
+            };
+        }
+        moves.progress_at = self.now;
     }
 
     /// The limits of a deployment: a restart goes one by one, as it always did.
@@ -358,7 +435,7 @@ impl Scheduler {
             if !self.is_trying(service, instance, rule) {
                 return Begin::Nothing;
             }
-            let deadline = self.now + policy.deadline;
+            let deadline = self.due(service, self.now + policy.deadline);
             let proven_at = instance
                 .tasks
                 .iter()
@@ -376,26 +453,27 @@ impl Scheduler {
             return one(None, deadline);
         };
         let began_with = Some(old.uuid);
-        match old.goal {
-            Goal::Replace { deadline, .. } => one(began_with, deadline),
-            Goal::Stop { since, .. } => one(began_with, since + policy.deadline),
-            Goal::Run if !service.may_move(instance, policy) => Begin::NotNow,
-            Goal::Run => {
-                let begun = one(began_with, self.now + policy.deadline);
-                let uuid = old.uuid;
-                let stop_first = service.moves_stop_first(policy);
-                self.replace_task(index, number, uuid, stop_first, policy.deadline);
-                let deadline = self.now + policy.deadline;
-                self.timers.set(
-                    deadline,
-                    Timer::Instance {
-                        service: index,
-                        number,
-                    },
-                );
-                begun
-            }
+        let uuid = old.uuid;
+        let stop_first = service.moves_stop_first(policy);
+        let (deadline, begins) = match old.goal {
+            Goal::Replace { deadline, .. } => (deadline, false),
+            Goal::Stop { since, .. } => (since + policy.deadline, false),
+            Goal::Run if !service.may_move(instance, policy) => return Begin::NotNow,
+            Goal::Run => (self.now + policy.deadline, true),
+        };
+        let deadline = self.due(service, deadline);
+        let begun = one(began_with, deadline);
+        if begins {
+            self.replace_task(index, number, uuid, stop_first, policy.deadline, false);
         }
+        self.timers.set(
+            deadline,
+            Timer::Instance {
+                service: index,
+                number,
+            },
+        );
+        begun
     }
 
     /// Remembers who keeps the new task from being launched: when the time is over nobody asks any
@@ -431,13 +509,15 @@ impl Scheduler {
         let old = instance
             .tasks
             .iter()
-            .find(|task| rule.is_old(task) && task.state != TaskState::Unreachable);
+            .filter(|task| rule.is_old(task) && task.state != TaskState::Unreachable)
+            // One that is going is not gone, whatever else has come back beside it.
+            .min_by_key(|task| task.goal == Goal::Run);
         // A new revision must prove itself; a restart brings nothing new.
         let ready = instance.tasks.iter().any(|task| {
             !rule.is_old(task)
                 && match rule {
                     Rule::LaunchedBefore(_) => service.is_ready(task),
-                    Rule::OtherThan(_) => service.is_proven(task, self.now),
+                    Rule::OtherThan { .. } => service.is_proven(task, self.now),
                 }
         });
         let doubtful = instance
@@ -449,6 +529,12 @@ impl Scheduler {
             Some(more) => more,
             None => instance.failures,
         };
+        // The platform's are not held against what was to run.
+        let own = instance
+            .history
+            .iter()
+            .filter(|ended| ended.is_own_failure() && rule.was_new(ended));
+        let failures = failures.min(own.count() as u32);
         match old {
             None if ready => Progress::Moved,
             _ if doubtful => Progress::Moving,
@@ -478,12 +564,14 @@ impl Scheduler {
     /// Whether nothing has moved, and nothing could be moved, for too long.
     fn stalled(&mut self, deployment: &Deployment, moves: &mut Moves) -> Option<String> {
         let next = moves.queue.last()?;
-        if !moves.under_way.is_empty() {
-            // The moves under way have deadlines of their own.
+        let service = self.service(next.index)?;
+        // The moves under way have deadlines of their own, and Mesos has its time to answer.
+        if !moves.under_way.is_empty() || service.state.counts.unconfirmed > 0 {
             moves.progress_at = self.now;
             return None;
         }
-        let until = moves.progress_at + self.policy(deployment, next.index).deadline;
+        let limit = self.policy(deployment, next.index).deadline;
+        let until = self.due(service, moves.progress_at + limit);
         let (service, number) = (next.index, next.number);
         if self.now < until {
             if moves.look_again_at != Some(until) {

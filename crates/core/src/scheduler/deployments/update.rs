@@ -44,6 +44,7 @@ impl Scheduler {
     /// A deployment at work cannot go on.
     pub(super) fn deployment_failed(&mut self, mut deployment: Deployment, reason: String) {
         let at = self.now;
+        deployment.resumed = None;
         let place = match (&deployment.kind, &deployment.status) {
             (DeploymentKind::Update { workload, .. }, DeploymentStatus::Running) => {
                 self.service_named(workload).ok()
@@ -103,6 +104,7 @@ impl Scheduler {
         let (index, from) = self
             .way_back(&deployment)
             .map_err(|reason| Refusal::NoWayBack { id, reason })?;
+        self.nothing_moves(deployment.kind.workload(), Some(id))?;
         self.roll_back(deployment, index, from, None);
         self.audit(
             actor,
@@ -123,6 +125,7 @@ impl Scheduler {
         self.moves.remove(&deployment.id);
         self.launch_as(index, from);
         self.cancel_moves(index);
+        deployment.resumed = None;
         deployment.status = DeploymentStatus::RollingBack {
             at: self.now,
             reason,
@@ -137,7 +140,7 @@ impl Scheduler {
     /// # Errors
     /// Why there is no way back, as a clause.
     fn way_back(&self, deployment: &Deployment) -> Result<(ServiceIndex, u32), String> {
-        let DeploymentKind::Update { workload, from, .. } = &deployment.kind else {
+        let DeploymentKind::Update { workload, from, to } = &deployment.kind else {
             return Err("a restart has nothing to go back to".to_owned());
         };
         let index = self
@@ -149,6 +152,9 @@ impl Scheduler {
         let state = &self.service(index).ok_or("its workload is gone")?.state;
         if state.removed {
             return Err("its workload is no longer declared".to_owned());
+        }
+        if state.declared_revision != *to {
+            return Err("something else is declared meanwhile".to_owned());
         }
         let template = state
             .revisions
@@ -210,7 +216,8 @@ impl Scheduler {
             .service(index)
             .into_iter()
             .flat_map(|service| service.state.tasks())
-            .filter(|(_, task)| matches!(task.goal, Goal::Replace { .. }))
+            // What an operator asked for is not the deployment's to take back.
+            .filter(|(_, task)| matches!(task.goal, Goal::Replace { by_hand: false, .. }))
             .map(|(number, task)| (number, task.uuid))
             .collect();
         for (number, uuid) in begun {
