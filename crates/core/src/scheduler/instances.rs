@@ -74,6 +74,9 @@ impl Scheduler {
             service.state_mut().instances.insert(Instance::new(number));
         } else {
             self.edit(index, number, |instance| instance.wanted = true);
+            // A task of it that a restart has begun to replace counts again toward its limit:
+            // deployments look anew what there is.
+            self.moves.clear();
         }
         self.settle(index, number);
     }
