@@ -32,7 +32,7 @@ fn main() -> Result<()> {
         "api" => api::run(),
         "bench" => bench::run(rest),
         "sim" => commands::cargo(
-            &["run", "--release", "--package", "gantry-sim", "--"]
+            &["run", "--profile", "sim", "--package", "gantry-sim", "--"]
                 .iter()
                 .map(|word| (*word).to_owned())
                 .chain(rest.iter().cloned())

@@ -110,6 +110,7 @@ impl World {
                 agent: index,
                 session,
                 task: launch.task,
+                template: launch.template,
             });
         }
     }

@@ -56,7 +56,7 @@ impl World {
             Some(Sabotage::LeaseIgnoresFreeze) => true,
             _ => self.now < candidate.lease_until,
         };
-        candidate.connection.is_some() && candidate.epoch.is_some() && confirmed
+        candidate.epoch.is_some() && confirmed
     }
 
     // === The connection ===
@@ -70,8 +70,14 @@ impl World {
             let delay = self.dice.around(1_500);
             return self.soon(delay, gantry, Happening::Connects { life });
         }
-        let (connection, session) = self.keeper_accepts(gantry, current.candidate.session);
+        let before = current.candidate.session;
+        let (connection, session) = self.keeper_accepts(gantry, before);
         let now = self.now;
+        if before != Some(session) {
+            // The library tells it apart: what was ours by the old session is another's by now.
+            self.end_term(gantry, "its session has expired");
+        }
+        let term_goes_on = self.gantrys[gantry].term.is_some();
         let candidate = &mut self.gantrys[gantry].candidate;
         candidate.connection = Some(connection);
         candidate.session = Some(session);
@@ -88,7 +94,12 @@ impl World {
         if !self.plan.is_single() {
             self.soon(0, gantry, Happening::Tick { connection });
         }
-        self.campaign(gantry);
+        if term_goes_on {
+            self.note(|| format!("G{gantry} is connected again and leads on"));
+            self.read_back(gantry);
+        } else {
+            self.campaign(gantry);
+        }
     }
 
     /// A request has not arrived. Now and then the client's library sends it on the next
@@ -111,8 +122,11 @@ impl World {
         let Some(connection) = candidate.connection.take() else {
             return;
         };
-        candidate.epoch = None;
-        candidate.stage = Stage::Idle;
+        // The session outlives the connection, and so does the lease for its time.
+        if candidate.stage != Stage::Leading {
+            candidate.epoch = None;
+            candidate.stage = Stage::Idle;
+        }
         candidate.before = Some(connection);
         // Some of what is under way still arrives.
         let under_way = candidate.arrives_at.saturating_sub(self.now);
@@ -126,7 +140,6 @@ impl World {
         }
         self.note(|| format!("G{gantry} sees its connection to ZooKeeper broken"));
         self.disconnect_candidate(gantry);
-        self.end_term(gantry, "ZooKeeper is disconnected");
         let life = self.gantrys[gantry].life;
         let delay = self.dice.around(800);
         self.soon(delay, gantry, Happening::Connects { life });
@@ -233,6 +246,7 @@ impl World {
                 }
             }
             (Word::Committed { epoch, applied }, _) => self.committed(gantry, epoch, applied),
+            (Word::Applied { epoch, applied }, _) => self.was_read_back(gantry, epoch, applied),
             (Word::Refused { epoch }, Stage::Leading) if term == Some(epoch) => {
                 self.end_term(gantry, "another epoch has begun");
                 self.campaign(gantry);

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use gantry_core::{
-    Actor, Answer, Command, DeploymentId, DeploymentStatus, Input, Key, Record, Refusal,
-    ReplyToken, TaskId, View, WorkloadName,
+    Actor, Answer, Command, DeploymentStatus, Input, Key, Record, Refusal, ReplyToken, TaskId,
+    View, WorkloadName,
 };
 
 use crate::world::{Event, Happening, World};
@@ -21,6 +21,7 @@ const PATIENCE: u64 = 5 * 60_000;
 pub(crate) struct Clients {
     asked: BTreeMap<u64, Ask>,
     tokens: u64,
+    taken: u64,
 }
 
 /// A command on its way.
@@ -28,17 +29,47 @@ pub(crate) struct Clients {
 pub(crate) struct Ask {
     pub(crate) command: Command,
     pub(crate) at: u64,
-    /// The epoch whose leader took it.
-    pub(crate) epoch: Option<u64>,
+    /// The epoch whose leader took it, and its place among all that were taken.
+    taken: Option<(u64, u64)>,
+    /// What it was to change is stored.
+    spent: bool,
 }
 
 impl Clients {
-    /// Commands that the leader of an epoch took and has not answered, or has answered well.
-    pub(crate) fn taken_in(&self, epoch: u64) -> impl Iterator<Item = &Command> {
-        self.asked
-            .values()
-            .filter(move |ask| ask.epoch == Some(epoch))
-            .map(|ask| &ask.command)
+    /// Commands that the leader of an epoch took and has not answered.
+    fn taken_in(&self, epoch: u64) -> impl Iterator<Item = &Ask> {
+        let mut asked = self.asked.values();
+        std::iter::from_fn(move || asked.find(|ask| ask.taken.is_some_and(|(of, _)| of == epoch)))
+    }
+
+    /// Whether the leader of an epoch was asked for the brake's release and has not answered.
+    pub(crate) fn awaits_release(&self, epoch: u64) -> bool {
+        self.taken_in(epoch)
+            .any(|ask| ask.command == Command::ReleaseBrake)
+    }
+
+    /// Whether the leader of an epoch was asked for this count and has not answered. The command
+    /// has then had its effect, and so have those that came before it.
+    pub(crate) fn scaled(&mut self, epoch: u64, name: &WorkloadName, count: u32) -> bool {
+        let asks = |ask: &Ask| match &ask.command {
+            Command::Scale {
+                workload,
+                instances,
+            } if workload == name && !ask.spent => Some(*instances),
+            _ => None,
+        };
+        let first = self
+            .taken_in(epoch)
+            .filter(|ask| asks(ask) == Some(count))
+            .filter_map(|ask| ask.taken)
+            .min();
+        let Some(first) = first else {
+            return false;
+        };
+        for ask in self.asked.values_mut() {
+            ask.spent |= asks(ask).is_some() && ask.taken.is_some_and(|taken| taken <= first);
+        }
+        true
     }
 }
 
@@ -142,7 +173,8 @@ impl World {
         let ask = Ask {
             command,
             at,
-            epoch: None,
+            taken: None,
+            spent: false,
         };
         self.clients.asked.insert(token, ask);
         let delay = self.latency();
@@ -172,16 +204,23 @@ impl World {
         let Some(ask) = self.clients.asked.get_mut(&token) else {
             return;
         };
-        ask.epoch = Some(epoch);
+        self.clients.taken += 1;
+        ask.taken = Some((epoch, self.clients.taken));
         let command = ask.command.clone();
+        let of_deployment = self.workload_of(&command);
         let all: Vec<WorkloadName> = self
             .plan
             .types
             .iter()
             .map(|plan| plan.spec.name.clone())
             .collect();
-        self.memory
-            .commanded(&command, &all, &self.plan.settings.framework, self.now);
+        self.memory.commanded(
+            &command,
+            of_deployment.as_ref(),
+            &all,
+            &self.plan.settings.framework,
+            self.now,
+        );
         self.hear(
             gantry,
             Input::Command {
@@ -217,11 +256,11 @@ impl World {
                 self.keeper.epoch
             ));
         }
-        let Some(ask) = self.clients.asked.get(&token) else {
+        // Whatever it was to change is stored by now: it explains no later change.
+        let Some(ask) = self.clients.asked.remove(&token) else {
             return self.violate(format!("({token}) is answered, which nobody waits for"));
         };
         let Ok(answer) = answer else {
-            self.clients.asked.remove(&token);
             return;
         };
         self.summary.acknowledged += 1;
@@ -238,14 +277,22 @@ impl World {
                 .any(|desired| desired == *instances),
             (Command::Restart { task }, _) => self.memory.was_to_go(task),
             (Command::ReleaseBrake, _) => self.memory.was_released(ask.at),
-            (_, Answer::Deployment(id)) => self.is_deployment(*id),
+            (command, Answer::Deployment(id)) => {
+                let statuses: &[&str] = match command {
+                    Command::PauseDeployment(_) => &["paused"],
+                    Command::AbortDeployment(_) => &["aborted"],
+                    Command::RollbackDeployment(_) => &["rolling_back"],
+                    _ => &["running"],
+                };
+                self.memory.had_status(*id, ask.at, statuses)
+            }
             (Command::KillAll { workload }, _) => {
                 self.keeper.records.values().all(|record| match record {
                     Record::Task(task) => {
+                        let decided = self.memory.decided_at(&task.id);
                         task.goal.is_stop()
-                            || World::millis_of(task.launched_at, 0) >= ask.at
+                            || decided.is_none_or(|decided| decided >= ask.at)
                             || workload.as_ref().is_some_and(|name| *name != task.workload)
-                            || self.plan.skews
                     }
                     _ => true,
                 })
@@ -258,14 +305,24 @@ impl World {
         }
     }
 
-    fn is_deployment(&self, id: DeploymentId) -> bool {
-        self.keeper.records.contains_key(&Key::Deployment(id))
+    /// The one workload that a command about a deployment is about.
+    fn workload_of(&self, command: &Command) -> Option<WorkloadName> {
+        let (Command::ResumeDeployment(id)
+        | Command::AbortDeployment(id)
+        | Command::RollbackDeployment(id)) = command
+        else {
+            return None;
+        };
+        match self.keeper.records.get(&Key::Deployment(*id)) {
+            Some(Record::Deployment(deployment)) => deployment.kind.workload().cloned(),
+            _ => None,
+        }
     }
 
     /// What an epoch took can have no effect once another has begun.
     pub(crate) fn forget_asks_before(&mut self, epoch: u64) {
         self.clients
             .asked
-            .retain(|_, ask| ask.epoch.is_none_or(|taken| taken >= epoch));
+            .retain(|_, ask| ask.taken.is_none_or(|(taken, _)| taken >= epoch));
     }
 }

@@ -56,12 +56,13 @@ impl World {
                 continue;
             }
             term.committing = group;
-            return self.send_commit(gantry);
+            return self.send_commit(gantry, 0);
         }
     }
 
-    /// Hands the writes to the store, in order; where transactions are bounded, in several.
-    fn send_commit(&mut self, gantry: usize) {
+    /// Hands the writes to the store but for the first `skipped`, in order; where transactions are
+    /// bounded, in several.
+    fn send_commit(&mut self, gantry: usize, skipped: u64) {
         if !self.lease_holds(gantry) {
             return self.lose_lease(gantry);
         }
@@ -72,11 +73,12 @@ impl World {
             return;
         };
         let (epoch, number) = (term.epoch, term.number);
-        let first = term.confirmed;
+        let first = term.confirmed + skipped;
         let mut writes: Vec<Write> = term
             .committing
             .iter()
             .flat_map(|pending| pending.writes.iter().cloned())
+            .skip(skipped as usize)
             .collect();
         let end = first + writes.len() as u64;
         let mut transactions = Vec::new();
@@ -107,7 +109,7 @@ impl World {
         if let Some(term) = self.gantrys[gantry].term.as_mut() {
             term.issued = end;
         }
-        self.expect_commit(gantry, number, first);
+        self.expect_commit(gantry, number, first - skipped);
     }
 
     fn expect_commit(&mut self, gantry: usize, term: u64, confirmed: u64) {
@@ -123,10 +125,32 @@ impl World {
             return;
         };
         if term.number == number && !term.committing.is_empty() && term.confirmed == confirmed {
+            self.read_back(gantry);
+            self.expect_commit(gantry, number, confirmed);
+        }
+    }
+
+    pub(crate) fn read_back(&mut self, gantry: usize) {
+        if let Some(term) = &self.gantrys[gantry].term
+            && !term.committing.is_empty()
+        {
             let epoch = term.epoch;
             self.note(|| format!("G{gantry} reads back what it wrote"));
             self.ask_keeper(gantry, Request::ReadBack { epoch });
-            self.expect_commit(gantry, number, confirmed);
+        }
+    }
+
+    /// What has not come to be is sent again.
+    pub(crate) fn was_read_back(&mut self, gantry: usize, epoch: u64, applied: u64) {
+        let Some(term) = &self.gantrys[gantry].term else {
+            return;
+        };
+        if epoch != term.epoch || term.committing.is_empty() {
+            return;
+        }
+        match applied.checked_sub(term.confirmed) {
+            Some(skipped) if applied < term.issued => self.send_commit(gantry, skipped),
+            _ => self.committed(gantry, epoch, applied),
         }
     }
 
@@ -163,7 +187,7 @@ impl World {
 
     pub(crate) fn commit_again(&mut self, gantry: usize, number: u64) {
         if self.is_term(gantry, number) {
-            self.send_commit(gantry);
+            self.send_commit(gantry, 0);
         }
     }
 

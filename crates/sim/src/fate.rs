@@ -1,6 +1,6 @@
 //! What goes wrong, and when it stops.
 
-use gantry_core::{Key, TaskId, TaskState};
+use gantry_core::{FrameworkId, Key, TaskId, TaskState};
 
 use crate::{
     agents::{AgentTask, Stage, Standing},
@@ -153,6 +153,12 @@ impl World {
                 }
             }
             MesosFault::Stranger if present => self.stranger_appears(agent),
+            // Nothing more happens in a world without a framework, until somebody sees to it.
+            MesosFault::Removal
+                if self.now * 4 > self.plan.faults_until * 3 && self.dice.chance(150) =>
+            {
+                self.remove_framework();
+            }
             _ => {}
         }
     }
@@ -208,8 +214,23 @@ impl World {
         task.excused = true;
         self.agents[agent].tasks.insert(id.clone(), task);
         self.master.ever_launched.insert(id.clone());
+        self.memory.stranger(&id);
         self.know_task(id.clone(), agent);
         self.push_update(agent, &id, TaskState::Running, None);
+    }
+
+    /// Somebody has seen that the framework is gone, and has every Gantry begin as another one.
+    fn forget_framework(&mut self) {
+        let removed = |id: &FrameworkId| self.master.removed.contains(id);
+        if !self.master.framework_id.as_ref().is_some_and(removed) {
+            return;
+        }
+        for gantry in 0..self.gantrys.len() {
+            self.crash(gantry, "to forget the framework id");
+        }
+        self.keeper.records.remove(&Key::Framework);
+        self.master.framework_id = None;
+        self.master.forgotten = true;
     }
 
     fn replace_soon(&mut self, agent: usize) {
@@ -238,6 +259,7 @@ impl World {
         self.note(|| "THE FAULTS ARE OVER");
         self.settled = true;
         self.settle_modules();
+        self.forget_framework();
         self.after(1_000, Event::MasterUp);
         self.after(500, Event::KeeperUp);
         for gantry in 0..self.gantrys.len() {
@@ -255,7 +277,9 @@ impl World {
             let tasks: Vec<_> = self.agents[agent]
                 .tasks
                 .iter()
-                .filter(|(_, task)| task.healthy == Some(false))
+                .filter(|(_, task)| {
+                    task.healthy == Some(false) && task.behaviour != Behaviour::Sick
+                })
                 .map(|(id, _)| id.clone())
                 .collect();
             for task in tasks {

@@ -6,7 +6,7 @@ use crate::{
     candidate::Candidate,
     invariants::Told,
     term::Term,
-    types::type_plan,
+    types::{Behaviour, change_template, type_plan, update_policy},
     world::{Event, Happening, World},
 };
 
@@ -77,9 +77,11 @@ impl World {
 
     /// The process is stopped and goes on later as if nothing had been.
     pub(crate) fn freeze(&mut self, gantry: usize, millis: u64) {
-        let until = self.now + millis;
+        let now = self.now;
+        let until = now + millis;
         let current = &mut self.gantrys[gantry];
-        if current.up && current.frozen_until < until {
+        // One that is stopped already is not stopped again: what waits for it stays in its order.
+        if current.up && current.frozen_until <= now {
             current.frozen_until = until;
             let leads = current.term.is_some();
             self.summary.freezes += u64::from(leads);
@@ -100,20 +102,27 @@ impl World {
     /// The owner changes the environment; every process has its own of when it was started.
     fn redeclare(&mut self) {
         let index = self.dice.below(self.plan.types.len() as u64) as usize;
-        let what = match self.dice.below(6) {
+        let what = match self.dice.below(9) {
             0 if self.plan.types.len() < 6 => {
                 let plan = type_plan(&mut self.dice, self.plan.types.len() as u64);
                 self.plan.types.push(plan);
                 "a new type"
             }
-            1 | 2 => {
+            1..=4 => {
                 self.plan.versions += 1;
-                let version = crate::types::version(self.plan.versions);
-                let plan = &mut self.plan.types[index];
-                plan.spec.template.environment = vec![version];
+                let number = self.plan.versions;
+                let spec = &mut self.plan.types[index].spec;
+                change_template(&mut self.dice, spec, number);
+                let behaviour = Behaviour::of(&spec.template);
+                let name = spec.name.clone();
+                self.note(|| format!("{name} is {behaviour:?} now"));
                 "a new template"
             }
-            3 => {
+            5 => {
+                self.plan.types[index].spec.update = update_policy(&mut self.dice);
+                "other limits"
+            }
+            6 => {
                 let plan = &mut self.plan.types[index];
                 plan.declared = !plan.declared;
                 self.memory.lowered(&plan.spec.name, self.now);

@@ -43,7 +43,7 @@ struct Session {
 #[derive(Debug)]
 pub(crate) enum Request {
     Ping,
-    /// A new lock node, instead of any this session has. Campaigns of a client are numbered.
+    /// The lock node of this session, or a new one. Campaigns of a client are numbered.
     Campaign {
         number: u64,
     },
@@ -85,6 +85,11 @@ pub(crate) enum Word {
     Records(Vec<Record>),
     /// So many writes of the epoch are applied.
     Committed {
+        epoch: u64,
+        applied: u64,
+    },
+    /// As read back: nothing else of what was sent on this connection is still to come.
+    Applied {
         epoch: u64,
         applied: u64,
     },
@@ -275,10 +280,16 @@ impl World {
                 if self.plan.is_single() {
                     self.keeper.locks.clear(); // A dead process holds no lock on its file.
                 }
-                self.unlock(session);
-                self.keeper.locks_made += 1;
                 let node = (session, number);
-                self.keeper.locks.insert(self.keeper.locks_made, node);
+                let mut locks = self.keeper.locks.values_mut();
+                // The node of an earlier campaign is found again.
+                match locks.find(|(owner, _)| *owner == session) {
+                    Some(own) => *own = node,
+                    None => {
+                        self.keeper.locks_made += 1;
+                        self.keeper.locks.insert(self.keeper.locks_made, node);
+                    }
+                }
                 if self.keeper.locks.values().next() == Some(&node) {
                     Word::First {
                         number,
@@ -308,6 +319,16 @@ impl World {
                     self.summary.fenced += 1;
                     self.note(|| format!("a commit of G{gantry} in epoch {epoch} is refused"));
                     Word::Refused { epoch }
+                } else if !self.plan.is_single()
+                    && position != self.keeper.applied
+                    && self.sabotage.is_none()
+                {
+                    // Each transaction checks how many came before it: this one was sent twice.
+                    self.note(|| format!("a commit of G{gantry} comes a second time"));
+                    Word::Applied {
+                        epoch,
+                        applied: self.keeper.applied,
+                    }
                 } else if self.plan.is_single() && self.fails(self.plan.rates.commit_fails) {
                     let applied = self.dice.chance(500);
                     self.note(|| format!("a commit fails, applied: {applied}"));
@@ -327,7 +348,7 @@ impl World {
                     }
                 }
             }
-            Request::ReadBack { epoch } if epoch == self.keeper.epoch => Word::Committed {
+            Request::ReadBack { epoch } if epoch == self.keeper.epoch => Word::Applied {
                 epoch,
                 applied: self.keeper.applied,
             },
@@ -387,10 +408,11 @@ impl World {
             if !again {
                 self.remember_write(&write);
             }
-            match write {
+            match write.clone() {
                 Write::Put(record) => self.keeper.records.insert(record.key(), record),
                 Write::Delete(key) => self.keeper.records.remove(&key),
             };
+            self.forget_taken_back(&write);
         }
         self.check_truth();
     }

@@ -54,6 +54,8 @@ use std::{fmt, ops::AddAssign};
 /// What is done wrong on purpose, to see that it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sabotage {
+    /// The scheduler panics now and then.
+    Panic,
     /// Calls leave before the writes of their step are stored.
     CallsBeforeWrites,
     /// The intent of a launch is now and then not stored.
@@ -82,6 +84,10 @@ pub enum Sabotage {
     KillOnDoubt,
     /// Tasks that come back with their agent are killed.
     KillReturned,
+    /// Of two copies none is ever stopped.
+    KeepSurplus,
+    /// A new leader shows every task as confirmed before it was heard of.
+    HideUnconfirmed,
     /// Unreachable tasks are replaced before their time.
     RelaunchEarly,
     /// KILL is not repeated.
@@ -94,10 +100,18 @@ pub enum Sabotage {
     Revert,
     /// Tasks that fail are started again at once.
     NoBackOff,
+    /// A failure is counted twice.
+    FailTwice,
+    /// A stable run does not end the back-off.
+    NeverStable,
+    /// A new leader forgets what counts were asked for.
+    ForgetScale,
     /// Updates move everything at once.
     NoLimits,
     /// Deployments never give up.
     EndlessDeployments,
+    /// Deployments say that they are done when they have begun.
+    DoneEarly,
     /// Deployments give up at once.
     HastyDeployments,
     /// It is forgotten that a declaration was rolled back.
@@ -106,6 +120,10 @@ pub enum Sabotage {
     NoBrake,
     /// The disaster brake goes off at once.
     HastyBrake,
+    /// Tasks are stopped now and then though the brake is on.
+    StopWhileBraked,
+    /// A new leader starts tasks though the brake is on.
+    LaunchWhileBraked,
     /// Offers are now and then forgotten instead of declined.
     HoardOffers,
     /// Offers are used after they were rescinded.

@@ -5,13 +5,27 @@ use std::{
     time::Duration,
 };
 
-use gantry_core::{AgentAddress, Operator, TaskId, TaskState, Timestamp, View, Workload};
+use gantry_core::{
+    AgentAddress, DeploymentKind, Goal, Operator, Task, TaskId, TaskState, View, Workload,
+};
 
 use crate::{
     agents::Standing,
     types::{Behaviour, TypePlan},
     world::World,
 };
+
+/// So long after a task was to be gone it is.
+const OVERDUE: Duration = Duration::from_secs(300);
+
+/// How the tasks of a workload behave: those there are, and those that would be launched.
+fn behaviours(workload: &Workload) -> impl Iterator<Item = Behaviour> {
+    let running = workload
+        .tasks()
+        .filter_map(|(_, task)| workload.revisions.get(&task.revision));
+    let templates = workload.template().into_iter().chain(running);
+    templates.map(|template| Behaviour::of(template))
+}
 
 impl World {
     pub(crate) fn check_liveness(&mut self) {
@@ -52,8 +66,12 @@ impl World {
             return Err(format!("{id} has not been answered"));
         }
         self.check_living(&view)?;
+        self.check_wanted(&view)?;
         if view.brake.is_some() {
             return self.check_held_brake(&view);
+        }
+        if !held {
+            self.check_copies(&view)?;
         }
         for plan in &self.plan.types {
             self.check_type(&view, plan)?;
@@ -72,7 +90,10 @@ impl World {
             tasks += u64::from(counts.tasks() + counts.ended_unhealthy);
             troubled += u64::from(counts.unhealthy + counts.unreachable + counts.ended_unhealthy);
         }
-        let sick = self.plan.types.iter().any(|plan| !plan.behaviour.can_run());
+        let sick = view
+            .workloads
+            .iter()
+            .any(|workload| !behaviours(workload).all(Behaviour::can_run));
         if !sick && troubled * 2000 <= tasks * u64::from(policy.share_thousandths) {
             return Err(format!(
                 "the brake is on, and {troubled} of {tasks} are in trouble"
@@ -109,7 +130,7 @@ impl World {
                 // What nothing is stored of is found when all are asked, at the latest as routine.
                 None if !self.is_stored(id) && !self.asks_routinely() => {}
                 // It may be about to change.
-                Some(_) if !self.is_quiet(id) => {}
+                Some(_) if !self.is_quiet(view, id) => {}
                 other => return Err(format!("{id} is {state:?} but known as {other:?}")),
             }
         }
@@ -122,7 +143,7 @@ impl World {
         }
         for (id, state) in &known {
             let lives = living.contains_key(id);
-            if !lives && *state != TaskState::Unreachable && self.is_quiet(id) {
+            if !lives && *state != TaskState::Unreachable && self.is_quiet(view, id) {
                 return Err(format!("{id} is known as {state:?} but does not live"));
             }
         }
@@ -168,28 +189,37 @@ impl World {
         Ok(())
     }
 
-    /// Whether a task is of a type that has come to rest.
-    fn is_quiet(&self, task: &TaskId) -> bool {
-        self.type_of(task)
-            .is_none_or(|index| self.plan.types[index].behaviour.can_run())
+    /// Whether a task is of a workload that has come to rest.
+    fn is_quiet(&self, view: &View, task: &TaskId) -> bool {
+        let Some(parts) = task.parts(&self.plan.settings.framework) else {
+            return true;
+        };
+        let mut workloads = view.workloads.iter();
+        workloads
+            .find(|workload| *workload.task_name == *parts.workload)
+            .is_none_or(|workload| behaviours(workload).all(Behaviour::can_run))
     }
 
     fn check_type(&self, view: &View, plan: &TypePlan) -> Result<(), String> {
         let name = plan.spec.name.as_str();
         let Some(workload) = view.workload(name) else {
-            return self.check_gone(plan);
+            return self.check_gone(view, plan);
         };
-        if workload.removed || !plan.behaviour.can_run() {
+        if workload.removed {
+            return self.check_removed(workload);
+        }
+        if !behaviours(workload).all(Behaviour::can_run) {
             return Ok(());
         }
-        let running = self.running(plan);
+        self.check_revisions(view, workload)?;
+        let running = self.running(view, plan);
         if running > workload.desired as usize {
             return Err(format!(
                 "{running} tasks of {name} run, and not {}",
                 workload.desired
             ));
         }
-        let Some(feasible) = self.feasible(workload, view.at) else {
+        let Some(feasible) = self.feasible(view, workload) else {
             return Ok(());
         };
         let expected = feasible.min(workload.desired as usize);
@@ -219,29 +249,136 @@ impl World {
         Ok(())
     }
 
-    fn check_gone(&self, plan: &TypePlan) -> Result<(), String> {
+    /// What is declared no more has been stopped and forgotten, but for what cannot be reached.
+    fn check_removed(&self, workload: &Workload) -> Result<(), String> {
+        let unreachable = |task: &Task| task.state == TaskState::Unreachable;
+        match workload.tasks().find(|(_, task)| !unreachable(task)) {
+            None if workload.counts.unreachable > 0 => Ok(()),
+            None => Err(format!("{} is removed and not forgotten", workload.name)),
+            Some((number, task)) => Err(format!(
+                "{}-{number} is removed and not stopped: {task:?}",
+                workload.name
+            )),
+        }
+    }
+
+    /// All tasks run what is declared, unless an update says why not.
+    fn check_revisions(&self, view: &View, workload: &Workload) -> Result<(), String> {
+        let name = &workload.name;
+        let mut updates = view.deployments.iter().rev();
+        let update = updates.find(|deployment| {
+            matches!(&deployment.kind, DeploymentKind::Update { workload, .. } if workload == name)
+        });
+        let status = update.map_or("none", |update| update.status.name());
+        let held = ["paused", "rolling_back", "rolled_back", "failed", "aborted"].contains(&status);
+        if workload.revision != workload.declared_revision && !held {
+            return Err(format!(
+                "{name} runs as {} and not as {}, and its update is {update:?}",
+                workload.revision, workload.declared_revision
+            ));
+        }
+        // What was moved when it ended stays moved, and one that is at work is judged as such.
+        if ["paused", "aborted", "failed", "running", "rolling_back"].contains(&status) {
+            return Ok(());
+        }
+        // What came back after its update had ended is what it was.
+        let came_back = |number, task: &Task| {
+            let framework = &self.plan.settings.framework;
+            self.memory
+                .was_doubted(&workload.task_id(framework, number, task))
+        };
+        let mut tasks = workload.tasks();
+        match tasks.find(|(number, task)| {
+            task.state != TaskState::Unreachable
+                && task.revision != workload.revision
+                && !came_back(*number, task)
+        }) {
+            None => Ok(()),
+            Some((number, task)) => Err(format!(
+                "{name}-{number} runs {} and not {}, and its update is {update:?}",
+                task.revision, workload.revision
+            )),
+        }
+    }
+
+    /// One copy by rule, and what was to go has gone.
+    fn check_copies(&self, view: &View) -> Result<(), String> {
+        for workload in &view.workloads {
+            for instance in workload.instances.iter() {
+                let there = || {
+                    let mut tasks = instance.tasks.iter();
+                    std::iter::from_fn(move || {
+                        tasks.find(|task| task.state != TaskState::Unreachable)
+                    })
+                };
+                let staying = there().filter(|task| !task.goal.is_stop()).count();
+                if staying > 1 {
+                    return Err(format!(
+                        "{}-{} has {staying} tasks: {:?}",
+                        workload.name, instance.number, instance.tasks
+                    ));
+                }
+                let overdue = |task: &&Task| match task.goal {
+                    Goal::Run => false,
+                    Goal::Replace { deadline, .. } => view.at.since(deadline) > OVERDUE,
+                    Goal::Stop { since, .. } => view.at.since(since) > OVERDUE,
+                };
+                if let Some(task) = there().find(overdue) {
+                    return Err(format!(
+                        "{}-{} still has {task:?}",
+                        workload.name, instance.number
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is wanted is what is stored, and what was promised.
+    fn check_wanted(&self, view: &View) -> Result<(), String> {
+        for workload in &view.workloads {
+            let stored = self.memory.wanted(&workload.name);
+            if stored != Some(workload.desired) {
+                return Err(format!(
+                    "{} of {} are wanted, and stored are {stored:?}",
+                    workload.desired, workload.name
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_gone(&self, view: &View, plan: &TypePlan) -> Result<(), String> {
         let name = plan.spec.name.as_str();
-        match self.running(plan) {
+        match self.running(view, plan) {
             0 => Ok(()),
             running => Err(format!("{running} tasks of {name} run, which is gone")),
         }
     }
 
-    /// Tasks of a type that run, but for strangers.
-    fn running(&self, plan: &TypePlan) -> usize {
-        let unknown = self
-            .leader()
-            .and_then(|leader| self.gantrys[leader].term.as_ref())
-            .map(|term| term.scheduler.view().unknown_tasks)
-            .unwrap_or_default();
+    /// Tasks of a type that run, but for those that are shown as unknown by right: strangers, and
+    /// what has come back to a place that is not wanted, or that does not remember it.
+    fn running(&self, view: &View, plan: &TypePlan) -> usize {
         let name = plan.spec.name.in_task_ids();
+        let has_place = |id: &TaskId| {
+            let parts = id.parts(&self.plan.settings.framework)?;
+            let workload = view.workload(plan.spec.name.as_str())?;
+            let instance = workload.instances.get(parts.number)?;
+            let mut history = instance.history.iter();
+            let remembered = history.any(|ended| ended.uuid == parts.uuid);
+            Some(instance.wanted && (remembered || instance.tasks.is_empty()))
+        };
+        let unknown = |id: &TaskId| {
+            let by_right = self.memory.is_stranger(id) || has_place(id) != Some(true);
+            view.unknown_tasks.contains_key(id) && by_right
+        };
         self.agents
             .iter()
             .flat_map(|agent| &agent.tasks)
             .filter(|(id, task)| {
                 task.alive
                     && task.state == TaskState::Running
-                    && !unknown.contains_key(*id)
+                    && !unknown(id)
                     && (self.is_stored(id) || self.asks_routinely())
                     && id
                         .parts(&self.plan.settings.framework)
@@ -252,7 +389,7 @@ impl World {
 
     /// How many tasks of a workload there is room for under its rules; `None` when that is not
     /// easily told.
-    fn feasible(&self, workload: &Workload, at: Timestamp) -> Option<usize> {
+    fn feasible(&self, view: &View, workload: &Workload) -> Option<usize> {
         let template = workload.template()?;
         let placement = &template.placement;
         let bound = !template.demand.fixed_ports.is_empty();
@@ -260,17 +397,15 @@ impl World {
         // What cannot be reached keeps its place under a rule until it is given up.
         let patience = self.plan.settings.unreachable_after;
         let awaited = workload.tasks().any(|(_, task)| {
-            task.state == TaskState::Unreachable && at.since(task.changed_at) < patience
+            task.state == TaskState::Unreachable && view.at.since(task.changed_at) < patience
         });
         if !self.plan.ample || (ruled && awaited) {
             return None;
         }
         // Tasks that hang in their start may take all starting places for most of the time.
-        let hanging = self
-            .plan
-            .types
-            .iter()
-            .any(|plan| plan.declared && plan.behaviour == Behaviour::NeverStarts);
+        let hanging = view.workloads.iter().any(|workload| {
+            behaviours(workload).any(|behaviour| behaviour == Behaviour::NeverStarts)
+        });
         if hanging && self.plan.settings.starting_per_agent_max < 8 {
             return None;
         }

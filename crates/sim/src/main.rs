@@ -58,7 +58,8 @@ fn run_many(from: u64, seeds: u64) -> ExitCode {
             .collect();
         workers
             .into_iter()
-            .map(|worker| worker.join().unwrap_or_default())
+            // A worker that dies has lost count of its worlds.
+            .map(|worker| worker.join().unwrap_or_else(|_| (Summary::default(), 1)))
             .collect()
     });
     let mut sum = Summary::default();

@@ -6,7 +6,7 @@ use std::{
 };
 
 use gantry_core::{
-    AgentId, FrameworkId, MesosEvent, Offer, OfferId, StatusUpdate, TaskId, TaskState,
+    AgentId, FrameworkId, Key, MesosEvent, Offer, OfferId, StatusUpdate, TaskId, TaskState,
 };
 
 use crate::{
@@ -30,6 +30,10 @@ pub(crate) struct Master {
     arrives_at: u64,
     framework_ids: u64,
     pub(crate) framework_id: Option<FrameworkId>,
+    /// Ids that are never taken again.
+    pub(crate) removed: BTreeSet<FrameworkId>,
+    /// An operator has had the id forgotten: another one is not a loss.
+    pub(crate) forgotten: bool,
     pub(crate) suppressed: bool,
     pub(crate) offers: BTreeMap<OfferId, Offered>,
     /// What every offer ever made held.
@@ -78,6 +82,8 @@ impl Default for Master {
             arrives_at: 0,
             framework_ids: 0,
             framework_id: None,
+            removed: BTreeSet::new(),
+            forgotten: false,
             suppressed: false,
             offers: BTreeMap::new(),
             ever_offered: BTreeMap::new(),
@@ -102,6 +108,14 @@ impl World {
             let delay = self.dice.around(300);
             return self.soon(delay, gantry, Happening::LinkSeenDown { link });
         }
+        if id
+            .as_ref()
+            .is_some_and(|id| self.master.removed.contains(id))
+        {
+            self.note(|| format!("G{gantry} is told that its framework has been removed"));
+            let delay = self.latency();
+            return self.soon(delay, gantry, Happening::LinkSeenDown { link });
+        }
         let known = self.master.framework_id.clone();
         let id = match (id, known) {
             (Some(id), Some(known)) if id != known => {
@@ -110,7 +124,10 @@ impl World {
             (Some(id), _) => id,
             // A framework whose id was lost before it was stored must have nothing running.
             (None, _) => {
-                if self.agents.iter().any(|agent| !agent.tasks.is_empty()) {
+                let recorded = |key: &Key| matches!(key, Key::Task(_));
+                let lost = self.agents.iter().any(|agent| !agent.tasks.is_empty())
+                    || self.keeper.records.keys().any(recorded);
+                if lost && !std::mem::take(&mut self.master.forgotten) {
                     return self.violate("the framework id was lost while tasks exist".to_owned());
                 }
                 self.master.framework_ids += 1;
@@ -120,7 +137,8 @@ impl World {
         let before = self.master.link;
         let takeover = before.is_some();
         if let Some(before) = before {
-            // The older stream is closed: nothing that comes on it is taken any more.
+            // The older stream is closed ("Framework failed over"): nothing that comes on it is taken
+            // any more, and whoever may still act subscribes again.
             let (other, ..) = self.link_of(before);
             let delay = self.latency();
             self.soon(delay, other, Happening::LinkSeenDown { link: before });
@@ -165,6 +183,28 @@ impl World {
         );
     }
 
+    /// ERROR "Framework has been removed", and all its tasks are stopped.
+    pub(crate) fn remove_framework(&mut self) {
+        let Some(id) = self.master.framework_id.clone().filter(|_| self.master.up) else {
+            return;
+        };
+        if !self.master.removed.insert(id) {
+            return;
+        }
+        self.note(|| "the FRAMEWORK is removed");
+        if let Some(link) = self.master.link {
+            let (gantry, ..) = self.link_of(link);
+            let delay = self.latency();
+            self.soon(delay, gantry, Happening::LinkSeenDown { link });
+            self.master_loses_link(link);
+        }
+        self.master.tasks.clear();
+        for agent in &mut self.agents {
+            agent.session += 1;
+            agent.tasks.clear();
+        }
+    }
+
     // === Failover ===
 
     pub(crate) fn master_fails_over(&mut self) {
@@ -178,6 +218,8 @@ impl World {
             up: false,
             framework_ids: old.framework_ids,
             framework_id: old.framework_id,
+            removed: old.removed,
+            forgotten: old.forgotten,
             ever_offered: old.ever_offered,
             ever_launched: old.ever_launched,
             ..Master::default()
@@ -419,14 +461,20 @@ impl World {
     }
 
     fn tell(&mut self, update: StatusUpdate) {
-        let doubtful = update.state.is_terminal()
-            || matches!(update.state, TaskState::Unreachable | TaskState::Unknown);
         if update.state == TaskState::Unreachable {
             self.memory.unreachable(&update.task, self.now);
         }
-        if doubtful {
-            self.memory
-                .doubted(&update.task, &self.plan.settings.framework);
+        // What an agent says of a task is so; what is concluded from an agent's absence may not be.
+        let concluded = matches!(
+            update.state,
+            TaskState::Unreachable
+                | TaskState::Unknown
+                | TaskState::Lost
+                | TaskState::Gone
+                | TaskState::GoneByOperator
+        );
+        if concluded {
+            self.memory.doubted(&update.task);
             for agent in &mut self.agents {
                 if let Some(task) = agent.tasks.get_mut(&update.task) {
                     task.excused |= task.alive;

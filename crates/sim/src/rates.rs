@@ -89,6 +89,8 @@ pub(crate) enum MesosFault {
     TaskEnds,
     /// A task of this framework turns up that nothing is stored of.
     Stranger,
+    /// An operator removes the framework, or its failover time-out passes.
+    Removal,
     /// Most tasks turn unhealthy at once, for some time.
     Sickness,
     /// Most agents and the master lose each other at once.
@@ -117,6 +119,7 @@ impl Fault {
             Self::Mesos(M::Rescind),
             Self::Mesos(M::TaskEnds),
             Self::Mesos(M::Stranger),
+            Self::Mesos(M::Removal),
             Self::Mesos(M::Sickness),
             Self::Mesos(M::Blackout),
         ]

@@ -1,10 +1,10 @@
 //! What is done wrong on purpose, to see that it is found.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use gantry_core::{
-    Call, Effects, Input, Key, MesosEvent, Record, ServiceSpec, Settings, Share, TaskId, TaskState,
-    Write,
+    Call, DeploymentStatus, Effects, Goal, Input, Key, MesosEvent, Record, ServiceSpec, Settings,
+    Share, StatusUpdate, StopReason, TaskId, TaskState, Write,
 };
 
 use crate::{Sabotage, world::World};
@@ -16,6 +16,7 @@ impl World {
             .as_ref()
             .and_then(|term| term.link);
         match self.sabotage {
+            Some(Sabotage::Panic) => assert!(!self.dice.chance(1), "on purpose"),
             Some(Sabotage::CallsBeforeWrites) => {
                 for call in std::mem::take(&mut effects.calls) {
                     self.leave(gantry, call, link);
@@ -31,6 +32,26 @@ impl World {
                     self.leave(gantry, call, link);
                 }
             }
+            Some(Sabotage::KeepSurplus) => self.keep_surplus(effects),
+            Some(Sabotage::FailTwice) => {
+                for write in &mut effects.writes {
+                    if let Write::Put(Record::Instance(record)) = write {
+                        record.failures *= 2;
+                    }
+                }
+            }
+            Some(Sabotage::DoneEarly) => {
+                for write in &mut effects.writes {
+                    if let Write::Put(Record::Deployment(deployment)) = write
+                        && deployment.status == DeploymentStatus::Running
+                    {
+                        deployment.status = DeploymentStatus::Done {
+                            at: deployment.started_at,
+                        };
+                    }
+                }
+            }
+            Some(Sabotage::StopWhileBraked) => self.stop_while_braked(gantry, effects),
             Some(Sabotage::KillUnknownEarly) => self.kill_unknown_early(gantry, effects),
             Some(Sabotage::Revert) => self.revert(effects),
             Some(Sabotage::LaunchTwice) => self.launch_twice(effects),
@@ -150,6 +171,9 @@ impl World {
                 spec.update.max_over = None;
                 spec.update.min_healthy = Some(Share::Percent(0));
             }
+            Some(Sabotage::NeverStable) => {
+                spec.back_off.stable_after = Duration::from_secs(36_000);
+            }
             Some(Sabotage::EndlessDeployments) => {
                 spec.update.deadline = Duration::from_secs(36_000);
             }
@@ -159,14 +183,100 @@ impl World {
     }
 
     /// What a new leader reads, instead of what is stored.
-    pub(crate) fn sabotage_records(&self, records: &mut [Record]) {
-        if self.sabotage != Some(Sabotage::ForgetRollback) {
-            return;
+    pub(crate) fn sabotage_records(&self, records: &mut Vec<Record>) {
+        if self.sabotage == Some(Sabotage::LaunchWhileBraked) {
+            records.retain(|record| !matches!(record, Record::Brake(_)));
         }
         for record in records {
-            if let Record::Workload(workload) = record {
-                workload.declared_revision = workload.revision;
+            let Record::Workload(workload) = record else {
+                continue;
+            };
+            match self.sabotage {
+                Some(Sabotage::ForgetRollback) => workload.declared_revision = workload.revision,
+                Some(Sabotage::ForgetScale) if !workload.removed => {
+                    workload.desired = workload.declared;
+                }
+                _ => {}
             }
+        }
+    }
+
+    /// What a scheduler is told beside what is true.
+    pub(crate) fn sabotage_inputs(&self, gantry: usize, inputs: &mut Vec<Input>) {
+        let subscribed =
+            |input: &Input| matches!(input, Input::Mesos(MesosEvent::Subscribed { .. }));
+        if self.sabotage != Some(Sabotage::HideUnconfirmed) || !inputs.iter().any(subscribed) {
+            return;
+        }
+        let Some(term) = &self.gantrys[gantry].term else {
+            return;
+        };
+        for workload in &term.scheduler.view().workloads {
+            for (number, task) in workload.tasks() {
+                inputs.push(Input::Mesos(MesosEvent::Status(StatusUpdate {
+                    task: workload.task_id(&self.plan.settings.framework, number, task),
+                    agent: Some(task.agent.id.clone()),
+                    state: TaskState::Running,
+                    uuid: None,
+                    reason: None,
+                    message: None,
+                    healthy: None,
+                })));
+            }
+        }
+    }
+
+    /// The scheduler decides that a copy goes, and nothing follows.
+    fn keep_surplus(&self, effects: &mut Effects) {
+        let reason_of = |write: &Write| match write {
+            Write::Put(Record::Task(task)) => match task.goal {
+                Goal::Stop { reason, .. } => Some((task.id.clone(), reason)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let stopped: BTreeMap<_, _> = effects.writes.iter().filter_map(reason_of).collect();
+        for write in &mut effects.writes {
+            if let Write::Put(Record::Task(task)) = write
+                && stopped.get(&task.id) == Some(&StopReason::Surplus)
+            {
+                task.goal = Goal::Run;
+            }
+        }
+        effects.calls.retain(|call| {
+            let Call::Kill { task, .. } = call else {
+                return true;
+            };
+            let stored = self.keeper.records.get(&Key::Task(task.clone()));
+            match (stopped.get(task), stored) {
+                (Some(reason), _) => *reason != StopReason::Surplus,
+                (None, Some(Record::Task(record))) => record.goal.is_stop(),
+                _ => true,
+            }
+        });
+    }
+
+    /// Stops a task now and then while the brake is on.
+    fn stop_while_braked(&mut self, gantry: usize, effects: &mut Effects) {
+        let Some(term) = &self.gantrys[gantry].term else {
+            return;
+        };
+        let at = term.scheduler.view().at;
+        if term.braked.is_none() || !self.dice.chance(100) {
+            return;
+        }
+        let running = self
+            .keeper
+            .records
+            .values()
+            .find_map(|record| match record {
+                Record::Task(task) if task.goal == Goal::Run => Some(task.clone()),
+                _ => None,
+            });
+        if let Some(mut task) = running {
+            let reason = StopReason::Restarted;
+            task.goal = Goal::Stop { reason, since: at };
+            effects.writes.push(Write::Put(Record::Task(task)));
         }
     }
 

@@ -1,6 +1,6 @@
 //! The lives of tasks on their agents, and updates until they are acknowledged.
 
-use gantry_core::{TaskId, TaskState};
+use gantry_core::{TaskId, TaskState, Template};
 
 use crate::{
     agents::{AgentTask, Stage, Update},
@@ -17,16 +17,18 @@ const HEALTH: &str = "REASON_TASK_HEALTH_CHECK_STATUS_UPDATED";
 impl World {
     // === Lives ===
 
-    pub(crate) fn agent_launches(&mut self, agent: usize, session: u64, task: TaskId) {
+    pub(crate) fn agent_launches(
+        &mut self,
+        agent: usize,
+        session: u64,
+        task: TaskId,
+        template: &Template,
+    ) {
         if !self.hears(agent, session) {
             return;
         }
-        let Some(index) = self.type_of(&task) else {
-            return self.violate(format!("{task} is launched, which belongs to no type"));
-        };
-        let plan = &self.plan.types[index];
-        let behaviour = plan.behaviour;
-        let checked = plan.spec.template.health_check.is_some();
+        let behaviour = Behaviour::of(template);
+        let checked = template.health_check.is_some();
         let alive = AgentTask::new(behaviour, checked);
         self.agents[agent].tasks.insert(task.clone(), alive);
         self.check_truth();
@@ -61,15 +63,6 @@ impl World {
     fn start_time(&mut self) -> u64 {
         let mean = if self.fails(100) { 20_000 } else { 600 };
         self.dice.around(mean)
-    }
-
-    /// The type of a task, by the name in its id.
-    pub(crate) fn type_of(&self, task: &TaskId) -> Option<usize> {
-        let parts = task.parts(&self.plan.settings.framework)?;
-        self.plan
-            .types
-            .iter()
-            .position(|plan| plan.spec.name.in_task_ids() == parts.workload)
     }
 
     pub(crate) fn task_lives(&mut self, agent: usize, task: &TaskId, stage: Stage) {

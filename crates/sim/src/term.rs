@@ -1,10 +1,13 @@
 //! A Gantry while it leads: the scheduler, its steps, and their effects.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use gantry_core::{
-    Call, Effects, Goal, Input, Key, MesosEvent, OfferId, Record, Scheduler, TaskId, TaskState,
-    Timestamp, Write,
+    AgentAddress, AgentId, Call, Effects, Goal, Input, Key, MesosEvent, OfferId, Record, Scheduler,
+    TaskId, TaskState, Timestamp, Write,
 };
 
 use crate::{
@@ -49,6 +52,23 @@ pub(crate) struct Term {
     /// What is to become of tasks, as far as it was to be written.
     pub(crate) goals: BTreeMap<TaskId, Goal>,
     pub(crate) admitted: Admitted,
+    pub(crate) seen: Seen,
+    /// Since when the brake is on, as far as it was to be written.
+    pub(crate) braked: Option<Timestamp>,
+}
+
+/// Agents that have made offers in a term and are not gone.
+pub(crate) type Seen = BTreeMap<AgentId, Arc<AgentAddress>>;
+
+/// Tasks that a step is told of after it was told of a subscription.
+fn heard_since_subscription(inputs: &[Input]) -> Option<BTreeSet<TaskId>> {
+    let subscribed = |input: &Input| matches!(input, Input::Mesos(MesosEvent::Subscribed { .. }));
+    let first = inputs.iter().rposition(subscribed)?;
+    let heard = inputs[first..].iter().filter_map(|input| match input {
+        Input::Mesos(MesosEvent::Status(update)) => Some(update.task.clone()),
+        _ => None,
+    });
+    Some(heard.collect())
 }
 
 impl World {
@@ -82,6 +102,10 @@ impl World {
             services,
             records.into(),
         );
+        let braked = match self.keeper.records.get(&Key::Brake) {
+            Some(Record::Brake(brake)) => Some(brake.since),
+            _ => None,
+        };
         let number = self.memory.begin_term();
         if self.gantrys[gantry].declaration != self.plan.led {
             // Another environment than that of the last leader.
@@ -113,6 +137,8 @@ impl World {
             held: BTreeMap::new(),
             goals,
             admitted: Admitted::new(self.modules.needed),
+            seen: Seen::new(),
+            braked,
         });
         self.gantrys[gantry].told = Told::default();
         self.memory.declared(&self.gantrys[gantry].declares);
@@ -211,17 +237,22 @@ impl World {
             return;
         }
         term.step_due = false;
-        let inputs = std::mem::take(&mut term.inbox);
+        let mut inputs = std::mem::take(&mut term.inbox);
         for input in &inputs {
             term.admitted.hear(input);
             if let Input::Mesos(MesosEvent::Offers(offers)) = input {
                 // The scheduler hears of them only now.
                 for offer in offers {
+                    term.seen
+                        .insert(offer.agent.id.clone(), offer.agent.clone());
                     if let Some(since) = term.held.get_mut(&offer.id) {
                         *since = true_time;
                     }
                 }
             } else {
+                if let Input::Mesos(MesosEvent::AgentRemoved(agent)) = input {
+                    term.seen.remove(agent);
+                }
                 if let Input::Mesos(MesosEvent::Status(update)) = input {
                     // What the master said last is heard last, be it in the same step.
                     match update.state {
@@ -246,6 +277,8 @@ impl World {
         self.take_down(gantry, &mut told, &inputs);
         self.gantrys[gantry].told = told;
         let returned = self.sabotaged_kills(&inputs);
+        let heard = heard_since_subscription(&inputs);
+        self.sabotage_inputs(gantry, &mut inputs);
         let Some(term) = self.gantrys[gantry].term.as_mut() else {
             return;
         };
@@ -255,6 +288,11 @@ impl World {
         let answered: Vec<_> = effects.replies.iter().map(|(token, _)| *token).collect();
         if answered != asked {
             self.violate(format!("asked by {asked:?}, but {answered:?} are answered"));
+        }
+        if let Some(heard) = heard
+            && let Err(violation) = self.check_confirmed(gantry, &heard)
+        {
+            self.violate(violation);
         }
         self.take_effects(gantry, effects);
     }
@@ -275,6 +313,8 @@ impl World {
                 Write::Delete(Key::Task(task)) => {
                     term.goals.remove(task);
                 }
+                Write::Put(Record::Brake(brake)) => term.braked = Some(brake.since),
+                Write::Delete(Key::Brake) => term.braked = None,
                 _ => {}
             }
         }

@@ -10,16 +10,15 @@ use gantry_core::{
 
 use crate::{dice::Dice, plan::PORTS_FROM};
 
-/// A task type and how its tasks behave.
+/// A task type. How its tasks behave is in their template.
 #[derive(Clone, Debug)]
 pub(crate) struct TypePlan {
     pub(crate) spec: ServiceSpec,
-    pub(crate) behaviour: Behaviour,
     /// Whether the next start of the scheduler declares it.
     pub(crate) declared: bool,
 }
 
-/// How the tasks of a type behave while there are faults.
+/// How the tasks of a revision behave while there are faults. It is the command that they run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     /// They run on.
@@ -37,9 +36,44 @@ pub(crate) enum Behaviour {
 }
 
 impl Behaviour {
+    const ALL: [(Self, &str); 6] = [
+        (Self::Steady, "steady"),
+        (Self::Ends, "ends"),
+        (Self::Flaps, "flaps"),
+        (Self::CrashLoop, "crash"),
+        (Self::NeverStarts, "hang"),
+        (Self::Sick, "sick"),
+    ];
+
+    /// Of the tasks that are made of a template.
+    pub(crate) fn of(template: &Template) -> Self {
+        Self::ALL
+            .into_iter()
+            .find(|(_, text)| template.command == TaskCommand::Shell((*text).to_owned()))
+            .map_or(Self::Steady, |(behaviour, _)| behaviour)
+    }
+
+    fn command(self) -> TaskCommand {
+        let mut all = Self::ALL.into_iter();
+        let text = all
+            .find(|(own, _)| *own == self)
+            .map_or("", |(_, text)| text);
+        TaskCommand::Shell(text.to_owned())
+    }
+
     /// Whether its tasks run in the end.
     pub(crate) fn can_run(self) -> bool {
         matches!(self, Self::Steady | Self::Ends | Self::Flaps)
+    }
+
+    /// Whether none of its tasks is ever ready.
+    pub(crate) fn is_never_ready(self) -> bool {
+        matches!(self, Self::NeverStarts | Self::Sick)
+    }
+
+    /// Whether its tasks need a health check for it to show.
+    const fn is_checked(self) -> bool {
+        matches!(self, Self::Flaps | Self::Sick)
     }
 }
 
@@ -58,10 +92,7 @@ pub(crate) fn type_plan(dice: &mut Dice, index: u64) -> TypePlan {
         ])
         .unwrap_or(&Behaviour::Steady);
     let placement = placement(dice);
-    let checked = match behaviour {
-        Behaviour::Flaps | Behaviour::Sick => true,
-        _ => dice.chance(300),
-    };
+    let checked = behaviour.is_checked() || dice.chance(300);
     let free_of_rules = placement == Placement::default();
     let fixed_port = dice.chance(150);
     let demand = Demand {
@@ -74,7 +105,8 @@ pub(crate) fn type_plan(dice: &mut Dice, index: u64) -> TypePlan {
         dynamic_ports: dice.below(2) as u16,
         ..Demand::default()
     };
-    let may_wait_for = behaviour == Behaviour::Steady && free_of_rules && !fixed_port;
+    let may_wait_for =
+        behaviour == Behaviour::Steady && free_of_rules && !fixed_port && dice.chance(600);
     TypePlan {
         spec: ServiceSpec {
             name: WorkloadName::new(if dice.chance(200) {
@@ -97,14 +129,13 @@ pub(crate) fn type_plan(dice: &mut Dice, index: u64) -> TypePlan {
                 ..BackOff::default()
             },
             update: update_policy(dice),
-            template: template(demand, placement, checked),
+            template: template(demand, placement, behaviour, checked),
         },
-        behaviour,
         declared: true,
     }
 }
 
-fn update_policy(dice: &mut Dice) -> UpdatePolicy {
+pub(crate) fn update_policy(dice: &mut Dice) -> UpdatePolicy {
     let share = |dice: &mut Dice| match dice.below(3) {
         0 => None,
         1 => Some(Share::Percent(dice.between(0, 100) as u8)),
@@ -129,32 +160,70 @@ fn update_policy(dice: &mut Dice) -> UpdatePolicy {
     }
 }
 
-fn template(demand: Demand, placement: Placement, checked: bool) -> Template {
+/// Another version of a type: an environment, and now and then resources, a check, or a program
+/// that does better or worse.
+pub(crate) fn change_template(dice: &mut Dice, spec: &mut ServiceSpec, number: u64) {
+    let template = &mut spec.template;
+    template.environment = vec![version(number)];
+    match dice.below(6) {
+        0 => template.demand.mem = Amount::from_units(dice.between(16, 256)),
+        1 if !Behaviour::of(template).is_checked() => {
+            template.health_check = match template.health_check {
+                Some(_) => None,
+                None => Some(health_check()),
+            };
+        }
+        // What others wait for must come in the end.
+        2..=4 if spec.priority == 9 => {
+            let behaviour = *dice
+                .pick(&[
+                    Behaviour::Steady,
+                    Behaviour::Steady,
+                    Behaviour::Flaps,
+                    Behaviour::CrashLoop,
+                    Behaviour::NeverStarts,
+                    Behaviour::Sick,
+                ])
+                .unwrap_or(&Behaviour::Steady);
+            template.command = behaviour.command();
+            if behaviour.is_checked() {
+                template.health_check = Some(health_check());
+            }
+        }
+        _ => {}
+    }
+}
+
+fn template(demand: Demand, placement: Placement, behaviour: Behaviour, checked: bool) -> Template {
     Template {
         demand,
         placement,
-        command: TaskCommand::Shell("run".to_owned()),
+        command: behaviour.command(),
         container: Container::None,
         environment: vec![version(0)],
         uris: Vec::new(),
         labels: Default::default(),
         user: None,
-        health_check: checked.then(|| HealthCheck {
-            probe: Probe::Tcp {
-                port: CheckedPort::Index(0),
-            },
-            delay: Duration::from_secs(1),
-            interval: Duration::from_secs(10),
-            timeout: Duration::from_secs(5),
-            consecutive_failures: 3,
-            grace_period: Duration::from_secs(5),
-        }),
+        health_check: checked.then(health_check),
         kill_grace: None,
     }
 }
 
+fn health_check() -> HealthCheck {
+    HealthCheck {
+        probe: Probe::Tcp {
+            port: CheckedPort::Index(0),
+        },
+        delay: Duration::from_secs(1),
+        interval: Duration::from_secs(10),
+        timeout: Duration::from_secs(5),
+        consecutive_failures: 3,
+        grace_period: Duration::from_secs(5),
+    }
+}
+
 /// What tells one revision of a template from another.
-pub(crate) fn version(number: u64) -> EnvironmentVariable {
+fn version(number: u64) -> EnvironmentVariable {
     EnvironmentVariable {
         name: "VERSION".to_owned(),
         value: EnvironmentValue::Plain(number.to_string()),

@@ -1,6 +1,13 @@
 //! The clock, the events and who takes them.
 
-use gantry_core::{Call, FrameworkId, MesosEvent, Question, Record, TaskId, Timestamp, Verdict};
+use std::{
+    panic::{self, AssertUnwindSafe},
+    sync::Arc,
+};
+
+use gantry_core::{
+    Call, FrameworkId, MesosEvent, Question, Record, TaskId, Template, Timestamp, Verdict,
+};
 
 use crate::{
     Failure, Sabotage, Summary,
@@ -77,6 +84,7 @@ pub(crate) enum Event {
         agent: usize,
         session: u64,
         task: TaskId,
+        template: Arc<Template>,
     },
     Kill {
         agent: usize,
@@ -243,8 +251,31 @@ impl World {
         }
     }
 
-    /// Runs to the end, or to the first broken promise; with the account that was asked for.
+    /// Runs to the end, or to the first broken promise; with the account that was asked for. A panic
+    /// is one, too.
     pub(crate) fn run(mut self) -> Result<(Summary, Vec<String>), Box<Failure>> {
+        // What a panic leaves behind is looked at only to tell of it.
+        let outcome = panic::catch_unwind(AssertUnwindSafe(|| self.go_on()));
+        if let Err(payload) = outcome {
+            let text = payload.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| payload.downcast_ref::<&str>().copied());
+            self.violate(format!("it panics: {}", text.unwrap_or("without a word")));
+        }
+        self.summary.millis = self.now;
+        self.summary.fingerprint = self.trace.fingerprint();
+        match self.violation {
+            None => Ok((self.summary, self.trace.into_lines())),
+            Some(violation) => Err(Box::new(Failure {
+                seed: self.seed,
+                event: self.summary.events,
+                millis: self.now,
+                violation,
+                trace: self.trace.into_lines(),
+            })),
+        }
+    }
+
+    fn go_on(&mut self) {
         for host in 1..=self.plan.agents {
             self.join(host);
         }
@@ -266,25 +297,12 @@ impl World {
                 }
                 _ => {
                     self.now = end;
-                    self.check_liveness();
-                    break;
+                    return self.check_liveness();
                 }
             }
             if self.summary.events > EVENTS_MAX {
                 self.violate("the world does not come to rest".to_owned());
             }
-        }
-        self.summary.millis = self.now;
-        self.summary.fingerprint = self.trace.fingerprint();
-        match self.violation {
-            None => Ok((self.summary, self.trace.into_lines())),
-            Some(violation) => Err(Box::new(Failure {
-                seed: self.seed,
-                event: self.summary.events,
-                millis: self.now,
-                violation,
-                trace: self.trace.into_lines(),
-            })),
         }
     }
 
@@ -318,7 +336,8 @@ impl World {
                 agent,
                 session,
                 task,
-            } => self.agent_launches(agent, session, task),
+                template,
+            } => self.agent_launches(agent, session, task, &template),
             Event::Kill {
                 agent,
                 session,

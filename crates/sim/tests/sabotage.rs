@@ -28,6 +28,11 @@ fn assert_found(sabotage: Sabotage, explained: &[&str]) {
     assert_eq!(again.trace, failure.trace);
 }
 
+#[test]
+fn a_panic_is_found() {
+    assert_found(Sabotage::Panic, &["it panics: on purpose"]);
+}
+
 // === kill -9 between any two effects: same desired state, no orphan, no second copy ===
 
 #[test]
@@ -68,6 +73,17 @@ fn a_second_copy_is_found() {
     assert_found(Sabotage::LaunchTwice, &explained);
 }
 
+#[test]
+fn a_count_that_is_forgotten_is_found() {
+    let explained = [
+        "which nobody asked for",
+        "are wanted, and stored are",
+        "(Retired) for no reason",
+        "instances, and not",
+    ];
+    assert_found(Sabotage::ForgetScale, &explained);
+}
+
 // === Master failover, agents slow to return: no kill, no relaunch before the time-out ===
 
 #[test]
@@ -83,6 +99,11 @@ fn an_early_replacement_of_an_unreachable_task_is_found() {
 }
 
 #[test]
+fn a_doubt_that_is_not_shown_is_found() {
+    assert_found(Sabotage::HideUnconfirmed, &["nobody has heard of it"]);
+}
+
+#[test]
 fn a_new_leader_that_asks_nobody_is_found() {
     assert_found(Sabotage::NoReconciliation, &["in the end"]);
 }
@@ -93,6 +114,13 @@ fn a_new_leader_that_asks_nobody_is_found() {
 fn a_kill_of_returning_tasks_is_found() {
     let explained = ["killed though nobody decided it", "killed as unknown"];
     assert_found(Sabotage::KillReturned, &explained);
+}
+
+#[test]
+fn a_second_copy_that_stays_is_found() {
+    // Or somebody has all copies killed, and is told that they are.
+    let explained = ["in the end", "is acknowledged, but it is not stored"];
+    assert_found(Sabotage::KeepSurplus, &explained);
 }
 
 // === ZooKeeper expiry or partition: never two leaders acting, never a false 200 ===
@@ -181,6 +209,16 @@ fn a_missing_back_off_is_found() {
     assert_found(Sabotage::NoBackOff, &["too early after"]);
 }
 
+#[test]
+fn a_failure_that_counts_twice_is_found() {
+    assert_found(Sabotage::FailTwice, &["has failed"]);
+}
+
+#[test]
+fn a_back_off_without_an_end_is_found() {
+    assert_found(Sabotage::NeverStable, &["after a stable run"]);
+}
+
 // === Deployments ===
 
 #[test]
@@ -195,6 +233,12 @@ fn a_deployment_that_never_ends_is_found() {
         Sabotage::EndlessDeployments,
         &["a deployment is not over", "in the end"],
     );
+}
+
+#[test]
+fn a_deployment_that_is_done_early_is_found() {
+    let explained = ["is done and has left", "is done with"];
+    assert_found(Sabotage::DoneEarly, &explained);
 }
 
 #[test]
@@ -213,6 +257,16 @@ fn an_update_that_begins_again_after_its_rollback_is_found() {
 #[test]
 fn a_missing_brake_is_found() {
     assert_found(Sabotage::NoBrake, &["but the brake is off"]);
+}
+
+#[test]
+fn a_stop_while_the_brake_is_on_is_found() {
+    assert_found(Sabotage::StopWhileBraked, &["though the brake is on"]);
+}
+
+#[test]
+fn a_launch_while_the_brake_is_on_is_found() {
+    assert_found(Sabotage::LaunchWhileBraked, &["though the brake is on"]);
 }
 
 #[test]

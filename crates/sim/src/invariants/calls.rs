@@ -31,12 +31,9 @@ impl World {
                     .keeper
                     .records
                     .contains_key(&Key::Task(launch.task.clone()));
-                // An intent may have been taken back by the time its launch leaves: the task was
-                // concluded to be gone. It is then launched as a task that nobody wants.
-                let concluded = self.is_doubted(&launch.task);
                 if !self.keeper.records.contains_key(&Key::Framework) {
                     Err("launches before the framework id is stored".to_owned())
-                } else if stored || concluded {
+                } else if stored {
                     Ok(())
                 } else {
                     Err(format!(
@@ -52,14 +49,6 @@ impl World {
         if let Err(violation) = result {
             self.violate(violation);
         }
-    }
-
-    fn is_doubted(&self, task: &TaskId) -> bool {
-        task.parts(&self.plan.settings.framework)
-            .is_some_and(|parts| {
-                let instance = (parts.workload.to_owned(), parts.number);
-                self.memory.doubted.contains(&instance)
-            })
     }
 
     fn check_kill(&self, task: &TaskId) -> Result<(), String> {

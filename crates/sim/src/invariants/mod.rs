@@ -5,6 +5,7 @@
 //! be stored, what lives.
 
 mod calls;
+mod ends;
 mod moves;
 mod placement;
 mod steps;
@@ -25,6 +26,9 @@ use crate::bundle::Bundle;
 
 /// A command is taken in the step that begins so soon after it has come.
 const STEP_SLACK: u64 = 10;
+
+/// The last task of an instance may take so long to go, when its agent is away.
+const RETIRED_LATELY: u64 = 300_000;
 
 /// What the world remembers in order to judge.
 #[derive(Debug, Default)]
@@ -49,15 +53,24 @@ pub(crate) struct Memory {
     asked: BTreeMap<String, Asked>,
     /// What was wanted of a workload, and since when.
     desired: BTreeMap<WorkloadName, Vec<(u64, u32)>>,
-    /// Instances of whose tasks the master once said that one is gone, and so may have two.
-    doubted: BTreeSet<(String, u32)>,
+    /// Tasks that the master called gone or unreachable while they may have lived: the instance of
+    /// such a task may have two.
+    doubted: BTreeSet<TaskId>,
     /// Tasks that an operator wants restarted.
     by_hand: BTreeSet<TaskId>,
     /// Tasks that were to be replaced or stopped.
     to_go: BTreeSet<TaskId>,
     /// Instances of which a replacement was taken back: of two tasks one goes once it is certain
-    /// that the other stays.
+    /// that the other stays, until that is stored.
     taken_back: BTreeSet<(WorkloadName, u32)>,
+    /// What the leader declares that writes at the moment.
+    declares: Vec<ServiceSpec>,
+    /// Tasks that were launched by nobody here.
+    strangers: BTreeSet<TaskId>,
+    /// Every status that a deployment was ever stored with, and when.
+    statuses: BTreeMap<DeploymentId, Vec<(u64, &'static str)>>,
+    /// When an instance last lost a task because it was not wanted any more.
+    retired: BTreeMap<(WorkloadName, u32), u64>,
     /// Tasks that were decided to be stopped.
     stopped: BTreeSet<TaskId>,
     /// Tasks that could not be reached once: no deployment waits for them.
@@ -102,6 +115,7 @@ impl Memory {
 
     /// A leader declares this: what was rolled back may be tried again once something else was.
     pub(crate) fn declared(&mut self, services: &[ServiceSpec]) {
+        self.declares = services.to_vec();
         self.rolled_back.retain(|name, template| {
             let spec = services.iter().find(|spec| spec.name == *name);
             spec.is_some_and(|spec| spec.template == **template)
@@ -120,28 +134,44 @@ impl Memory {
         self.asked(name).restart = Some(now);
     }
 
-    /// The master says that a task has ended or cannot be reached.
-    pub(crate) fn doubted(&mut self, task: &TaskId, framework: &str) {
-        if let Some(parts) = task.parts(framework) {
-            self.doubted
-                .insert((parts.workload.to_owned(), parts.number));
-        }
+    /// The master says of a task that may live that it has ended or cannot be reached.
+    pub(crate) fn doubted(&mut self, task: &TaskId) {
+        self.doubted.insert(task.clone());
+    }
+
+    pub(crate) fn was_doubted(&self, task: &TaskId) -> bool {
+        self.doubted.contains(task)
+    }
+
+    /// A task is there that nobody here has launched.
+    pub(crate) fn stranger(&mut self, task: &TaskId) {
+        self.strangers.insert(task.clone());
+    }
+
+    pub(crate) fn is_stranger(&self, task: &TaskId) -> bool {
+        self.strangers.contains(task)
     }
 
     /// Whether there was a doubt about any task of a workload.
-    fn is_any_doubted(&self, name: Option<&WorkloadName>) -> bool {
-        let name = name.map(WorkloadName::in_task_ids);
-        let mut doubted = self.doubted.iter();
-        doubted.any(|(workload, _)| name.as_ref().is_none_or(|name| name == workload))
+    fn is_any_doubted(&self, name: Option<&WorkloadName>, framework: &str) -> bool {
+        is_any_of(&self.doubted, name, framework)
     }
 
     /// Whether an operator wants any task of a workload restarted.
     fn is_any_by_hand(&self, name: Option<&WorkloadName>, framework: &str) -> bool {
-        let name = name.map(WorkloadName::in_task_ids);
-        self.by_hand.iter().any(|task| {
-            let parts = task.parts(framework);
-            name.is_none() || parts.is_some_and(|parts| Some(parts.workload) == name.as_deref())
-        })
+        is_any_of(&self.by_hand, name, framework)
+    }
+
+    /// Whether a deployment was stored with one of these statuses since then.
+    pub(crate) fn had_status(&self, id: DeploymentId, since: u64, any: &[&str]) -> bool {
+        let mut statuses = self.statuses.get(&id).into_iter().flatten();
+        statuses.any(|(at, status)| *at >= since && any.contains(status))
+    }
+
+    /// When the launch of a task was decided, and nobody ever doubted that it lives.
+    pub(crate) fn decided_at(&self, task: &TaskId) -> Option<u64> {
+        let decided = self.decided.get(task).copied();
+        decided.filter(|_| !self.doubted.contains(task))
     }
 
     /// The master says that a task cannot be reached.
@@ -159,6 +189,7 @@ impl Memory {
     pub(crate) fn commanded(
         &mut self,
         command: &Command,
+        of_deployment: Option<&WorkloadName>,
         all: &[WorkloadName],
         framework: &str,
         now: u64,
@@ -188,7 +219,7 @@ impl Memory {
             | Command::AbortDeployment(_)
             | Command::RollbackDeployment(_) => {
                 // Other revisions than before are launched, and what runs may be moved.
-                for name in all {
+                for name in of_deployment.map_or(all, std::slice::from_ref) {
                     self.asked(name).restart = Some(now);
                 }
             }
@@ -236,6 +267,18 @@ impl Memory {
             .map(|(_, desired)| *desired)
     }
 
+    /// Whether an instance was not wanted at any time lately: what it is wanted again for is not a
+    /// deployment's move, though an older one of its tasks may still be going.
+    fn was_retired(&self, workload: &WorkloadName, number: u32, now: u64) -> bool {
+        let at = self.retired.get(&(workload.clone(), number));
+        at.is_some_and(|at| now < at + RETIRED_LATELY)
+    }
+
+    /// What is stored to be wanted of a workload.
+    pub(crate) fn wanted(&self, name: &WorkloadName) -> Option<u32> {
+        Some(self.desired.get(name)?.last()?.1)
+    }
+
     /// Whether something that happened explains that a task is stopped.
     fn explains(
         &self,
@@ -253,10 +296,15 @@ impl Memory {
             StopReason::Killed => asked.is_some_and(|asked| since_launch(asked.kill)),
             StopReason::Restarted => asked.is_some_and(|asked| since_launch(asked.restart)),
             StopReason::ReplacementFailed => asked.is_some_and(|asked| asked.restart.is_some()),
-            StopReason::Surplus => {
-                self.doubted.contains(&(name, number))
-                    || self.taken_back.contains(&(workload.clone(), number))
-            }
+            StopReason::Surplus => self.taken_back.contains(&(workload.clone(), number)),
         }
     }
+}
+
+fn is_any_of(tasks: &BTreeSet<TaskId>, name: Option<&WorkloadName>, framework: &str) -> bool {
+    let name = name.map(WorkloadName::in_task_ids);
+    tasks.iter().any(|task| {
+        let parts = task.parts(framework);
+        name.is_none() || parts.is_some_and(|parts| Some(parts.workload) == name.as_deref())
+    })
 }

@@ -59,7 +59,9 @@ impl World {
             let last = asked.fewer.unwrap_or(0);
             last > 0 && self.now <= last + 60_000
         });
-        let wanted = workload.instances.iter().filter(|instance| instance.wanted);
+        let wanted = workload.instances.iter().filter(|instance| {
+            instance.wanted && !self.memory.was_retired(name, instance.number, self.now)
+        });
         let under_way: Vec<_> = wanted
             // Where the new one is ready, the old one may take its time to go, and nobody waits
             // for one that cannot be reached.
@@ -151,7 +153,7 @@ fn moves_at_once(deployment: &Deployment, workload: &Workload, spec: &ServiceSpe
 }
 
 /// Whether a deployment has to replace a task.
-fn is_old(deployment: &Deployment, task: &Task) -> bool {
+pub(super) fn is_old(deployment: &Deployment, task: &Task) -> bool {
     match (&deployment.kind, &deployment.status) {
         (
             DeploymentKind::RollingRestart {
@@ -159,9 +161,10 @@ fn is_old(deployment: &Deployment, task: &Task) -> bool {
             },
             _,
         ) => task.launched_at < *launched_before,
-        (DeploymentKind::Update { from, .. }, DeploymentStatus::RollingBack { .. }) => {
-            task.revision != *from
-        }
+        (
+            DeploymentKind::Update { from, .. },
+            DeploymentStatus::RollingBack { .. } | DeploymentStatus::RolledBack { .. },
+        ) => task.revision != *from,
         (DeploymentKind::Update { to, .. }, _) => task.revision != *to,
     }
 }
@@ -179,7 +182,7 @@ fn stops_first(workload: &Workload, spec: &ServiceSpec) -> bool {
     spec.update.order == UpdateOrder::StopFirst || excludes
 }
 
-fn is_ready(workload: &Workload, task: &Task) -> bool {
+pub(super) fn is_ready(workload: &Workload, task: &Task) -> bool {
     let checked = workload
         .revisions
         .get(&task.revision)

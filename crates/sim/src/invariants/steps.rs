@@ -1,12 +1,14 @@
 //! After each step: what the scheduler decided, held against its own view.
 
+use std::collections::BTreeSet;
+
 use gantry_core::{
-    Call, Effects, Goal, Key, Launch, Record, Scheduler, StopReason, Task, TaskState, View,
-    Workload, Write,
+    Call, Effects, Goal, Key, Launch, Record, Scheduler, StopReason, Task, TaskId, TaskState,
+    Timestamp, View, Workload, Write,
 };
 
-use super::Told;
-use crate::world::World;
+use super::{Told, told::check_stable};
+use crate::{term::Seen, world::World};
 
 /// How much longer than allowed an offer may be held: the scheduler looks at held offers a few
 /// times a second.
@@ -34,6 +36,13 @@ impl World {
         if let Err(violation) = self.check_stops(scheduler, effects) {
             return self.violate(violation);
         }
+        let ends = effects.writes.iter().any(|write| match write {
+            Write::Put(Record::Deployment(deployment)) => deployment.status.is_over(),
+            _ => false,
+        });
+        if ends && let Err(violation) = self.check_ends(&scheduler.view(), effects) {
+            return self.violate(violation);
+        }
         let begun = self.begun_moves(term, &effects.writes);
         if !begun.is_empty() {
             let declares = &self.gantrys[gantry].declares;
@@ -54,15 +63,20 @@ impl World {
             .calls
             .iter()
             .any(|call| matches!(call, Call::Kill { .. }));
-        let watched = self.plan.settings.brake.is_some();
+        let watched = self.plan.settings.brake.is_some() || self.gantrys[gantry].told.expects();
         if launches.is_empty() && !kills && !watched {
             return;
         }
         let view = scheduler.view();
         let mut told = std::mem::take(&mut self.gantrys[gantry].told);
+        let braked = self.gantrys[gantry].term.as_ref();
+        let braked = braked.and_then(|term| term.braked).filter(|since| {
+            *since < view.at && !effects.writes.contains(&Write::Delete(Key::Brake))
+        });
         let checked = self
-            .check_brake(&view, &mut told, effects)
-            .and_then(|()| self.check_told_launches(&view, &mut told, &launches));
+            .check_brake(&view, braked, &mut told, effects)
+            .and_then(|()| check_stable(&view, &mut told))
+            .and_then(|()| self.check_told_launches(&view, braked, &mut told, &launches));
         self.gantrys[gantry].told = told;
         if let Err(violation) = checked {
             return self.violate(violation);
@@ -74,8 +88,11 @@ impl World {
             .iter()
             .map(|launch| (launch.task.clone(), self.now));
         let decided: Vec<_> = decided.collect();
+        let Some(term) = &self.gantrys[gantry].term else {
+            return;
+        };
         let checked = self
-            .check_launches(&view, &launches)
+            .check_launches(&view, &term.seen, &launches)
             .and_then(|()| self.check_unknown_kills(&view, effects));
         if let Err(violation) = checked {
             self.violate(violation);
@@ -122,8 +139,9 @@ impl World {
                     _ => true,
                 })
                 .any(|other| {
+                    // It may have become so a moment after the decision.
                     other.heard_in == view.framework.subscription
-                        && other.state != TaskState::Unreachable
+                        && (other.state != TaskState::Unreachable || other.changed_at == view.at)
                 });
             // What is wanted no more at all needs no other.
             let wanted = view
@@ -172,9 +190,36 @@ impl World {
         Ok(())
     }
 
+    /// Right after a subscription nothing is confirmed but what was heard of since.
+    pub(crate) fn check_confirmed(
+        &self,
+        gantry: usize,
+        heard: &BTreeSet<TaskId>,
+    ) -> Result<(), String> {
+        let Some(term) = &self.gantrys[gantry].term else {
+            return Ok(());
+        };
+        let view = term.scheduler.view();
+        for workload in &view.workloads {
+            for (number, task) in workload.tasks() {
+                let id = workload.task_id(&self.plan.settings.framework, number, task);
+                if task.heard_in == view.framework.subscription
+                    && task.launched_at < view.at
+                    && !heard.contains(&id)
+                {
+                    return Err(format!(
+                        "{id} is confirmed, and nobody has heard of it since the subscription"
+                    ));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn check_told_launches(
         &self,
         view: &View,
+        braked: Option<Timestamp>,
         told: &mut Told,
         launches: &[&Launch],
     ) -> Result<(), String> {
@@ -183,20 +228,20 @@ impl World {
             let mut workloads = view.workloads.iter();
             let workload = workloads.find(|workload| *workload.task_name == *launch.workload);
             if let Some(workload) = workload {
-                self.check_braked_launch(view, workload, launch)?;
+                self.check_braked_launch(braked, workload, launch)?;
             }
         }
         Ok(())
     }
 
-    fn check_launches(&self, view: &View, launches: &[&Launch]) -> Result<(), String> {
+    fn check_launches(&self, view: &View, seen: &Seen, launches: &[&Launch]) -> Result<(), String> {
         for launch in launches {
             let workload = view
                 .workloads
                 .iter()
                 .find(|workload| *workload.task_name == *launch.workload)
                 .ok_or_else(|| format!("{} is launched for no workload", launch.task))?;
-            self.check_placement(workload, launch, view.at)
+            self.check_placement(workload, seen, launch, view.at)
                 .map_err(|rule| format!("{} on {}: {rule}", launch.task, launch.agent.id))?;
             self.check_vacancy(view, workload, launch)?;
             let starting = view

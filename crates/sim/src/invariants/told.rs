@@ -19,6 +19,8 @@ pub(crate) struct Told {
     /// Tasks that were well and are not, by when it was told.
     troubled: VecDeque<(Timestamp, Place, Uuid)>,
     failing: BTreeMap<Place, Failing>,
+    /// Instances whose task has failed after a stable run in this step.
+    were_stable: Vec<Place>,
 }
 
 /// An instance whose tasks fail by their own fault.
@@ -44,6 +46,11 @@ fn is_news(update: &StatusUpdate) -> bool {
 }
 
 impl Told {
+    /// Whether something is to be checked after this step.
+    pub(super) fn expects(&self) -> bool {
+        !self.were_stable.is_empty()
+    }
+
     /// Nothing is remembered of an instance that is gone.
     pub(super) fn forget(&mut self, effects: &Effects) {
         for write in &effects.writes {
@@ -129,6 +136,7 @@ impl World {
     pub(super) fn check_brake(
         &self,
         view: &View,
+        braked: Option<Timestamp>,
         told: &mut Told,
         effects: &Effects,
     ) -> Result<(), String> {
@@ -141,7 +149,7 @@ impl World {
             let stopped = stops_of(effects, view.at).count() as u64;
             must_not_brake(view, told, stopped, &policy)?;
         }
-        let Some(brake) = view.brake.as_ref().filter(|brake| brake.since < view.at) else {
+        let Some(since) = braked else {
             return Ok(());
         };
         for task in stops_of(effects, view.at) {
@@ -156,7 +164,7 @@ impl World {
             };
             if !asked {
                 return Err(format!(
-                    "{} is stopped ({reason:?}) though the brake is on: {brake:?}",
+                    "{} is stopped ({reason:?}) though the brake is on since {since:?}",
                     task.id
                 ));
             }
@@ -195,7 +203,7 @@ impl World {
     /// With the brake on, only what never ran is started, and what an operator has stopped.
     pub(super) fn check_braked_launch(
         &self,
-        view: &View,
+        braked: Option<Timestamp>,
         workload: &Workload,
         launch: &Launch,
     ) -> Result<(), String> {
@@ -203,7 +211,7 @@ impl World {
         let instance = parts.and_then(|parts| workload.instances.get(parts.number));
         let ran = instance.is_some_and(|instance| !instance.history.is_empty());
         let asked = self.restarts_by_hand(&launch.task) || self.stops_by_hand(workload);
-        if ran && !asked && view.brake.is_some() && self.plan.settings.brake.is_some() {
+        if ran && !asked && braked.is_some() {
             return Err(format!(
                 "{} is launched though the brake is on",
                 launch.task
@@ -260,12 +268,31 @@ fn fails(
     let stable = task
         .running_at
         .is_some_and(|since| now.since(since) >= policy.stable_after);
+    if stable {
+        told.were_stable.push(place.clone());
+    }
     let failing = told.failing.entry(place).or_default();
     failing.times = if stable { 1 } else { failing.times + 1 };
     let delay = policy
         .initial
         .saturating_mul(1 << (failing.times - 1).min(16));
     failing.not_before = now + delay.min(policy.max);
+}
+
+/// A failure after a stable run is the first one again.
+pub(super) fn check_stable(view: &View, told: &mut Told) -> Result<(), String> {
+    for (name, number) in std::mem::take(&mut told.were_stable) {
+        let mut workloads = view.workloads.iter();
+        let workload = workloads.find(|workload| *workload.task_name == *name);
+        let instance = workload.and_then(|workload| workload.instances.get(number));
+        if let Some(instance) = instance.filter(|instance| instance.failures > 1) {
+            return Err(format!(
+                "{name}-{number} has {} failures, the last one after a stable run",
+                instance.failures
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn must_not_brake(

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use gantry_core::{
-    Command, Deployment, DeploymentKind, DeploymentStatus, Goal, Key, Record, TaskState, Timestamp,
-    WorkloadName, WorkloadRecord, Write,
+    Deployment, DeploymentKind, DeploymentStatus, Goal, Key, Record, StopReason, TaskId,
+    TaskRecord, TaskState, Timestamp, WorkloadName, WorkloadRecord, Write,
 };
 
 use crate::world::World;
@@ -42,11 +42,31 @@ impl World {
                     _ => Ok(()),
                 }
             }
+            Write::Put(Record::Instance(now)) => {
+                let key = Key::Instance(now.workload.clone(), now.number);
+                let before = match self.keeper.records.get(&key) {
+                    Some(Record::Instance(before)) => before.failures,
+                    _ => 0,
+                };
+                if now.failures > before + 1 {
+                    Err(format!(
+                        "{}-{} has failed {before} times, and now {}",
+                        now.workload, now.number, now.failures
+                    ))
+                } else {
+                    Ok(())
+                }
+            }
             Write::Put(Record::Brake(_)) => {
                 self.memory.braked.get_or_insert(self.now);
                 Ok(())
             }
             Write::Delete(Key::Brake) => self.check_release(),
+            Write::Delete(Key::Instance(workload, number)) => {
+                let instance = (workload.clone(), *number);
+                self.memory.retired.insert(instance, self.now);
+                Ok(())
+            }
             Write::Delete(key @ Key::Workload(_)) => match self.keeper.records.get(key) {
                 Some(Record::Workload(before)) if !before.removed => Err(format!(
                     "{} is forgotten though it is declared",
@@ -61,7 +81,7 @@ impl World {
         }
     }
 
-    fn remember_task(&mut self, task: &gantry_core::TaskRecord) -> Result<(), String> {
+    fn remember_task(&mut self, task: &TaskRecord) -> Result<(), String> {
         if self.memory.ended.contains(&task.id) {
             return Err(format!(
                 "{} is stored after its end was acknowledged",
@@ -77,12 +97,17 @@ impl World {
         let Goal::Stop { reason, .. } = task.goal else {
             return Ok(());
         };
+        if reason == StopReason::Retired {
+            let instance = (task.workload.clone(), task.number);
+            self.memory.retired.insert(instance, self.now);
+        }
         if task.state == TaskState::Unreachable {
             self.memory.out_of_reach.insert(task.id.clone());
         }
         let explained = self
             .memory
-            .explains(&task.id, &task.workload, task.number, reason);
+            .explains(&task.id, &task.workload, task.number, reason)
+            || (reason == StopReason::Surplus && self.is_beside_a_doubted_one(task));
         if self.memory.stopped.insert(task.id.clone()) && !explained {
             return Err(format!(
                 "{} is to be stopped ({reason:?}) for no reason",
@@ -92,7 +117,54 @@ impl World {
         Ok(())
     }
 
+    /// Whether another task of the same instance is stored, and one of the two was once called gone.
+    fn is_beside_a_doubted_one(&self, task: &TaskRecord) -> bool {
+        let doubted = |id: &TaskId| self.memory.doubted.contains(id);
+        self.stored_beside(task)
+            .any(|other| doubted(&other.id) || doubted(&task.id))
+    }
+
+    /// Other stored tasks of the same instance.
+    fn stored_beside<'a>(&'a self, task: &'a TaskRecord) -> impl Iterator<Item = &'a TaskRecord> {
+        self.keeper
+            .records
+            .values()
+            .filter_map(|record| match record {
+                Record::Task(other) => Some(other),
+                _ => None,
+            })
+            .filter(|other| {
+                other.id != task.id
+                    && other.number == task.number
+                    && other.workload == task.workload
+            })
+    }
+
+    /// Two that were to stay are a matter of the past once it is stored that one of them goes.
+    pub(crate) fn forget_taken_back(&mut self, write: &Write) {
+        if self.memory.taken_back.is_empty()
+            || !matches!(
+                write,
+                Write::Put(Record::Task(_)) | Write::Delete(Key::Task(_))
+            )
+        {
+            return;
+        }
+        let records = &self.keeper.records;
+        self.memory.taken_back.retain(|(workload, number)| {
+            let staying = records.values().filter(|record| match record {
+                Record::Task(task) => {
+                    task.workload == *workload && task.number == *number && !task.goal.is_stop()
+                }
+                _ => false,
+            });
+            staying.count() > 1
+        });
+    }
+
     fn remember_deployment(&mut self, now: &Deployment) -> Result<(), String> {
+        let statuses = self.memory.statuses.entry(now.id).or_default();
+        statuses.push((self.now, now.status.name()));
         let name = now.kind.workload();
         if let (DeploymentStatus::RollingBack { .. }, Some(name)) = (&now.status, name) {
             // What the update has launched is replaced again.
@@ -139,9 +211,9 @@ impl World {
     fn check_not_early(&self, now: &Deployment, at: Timestamp, reason: &str) -> Result<(), String> {
         let limit = match (&now.kind, now.kind.workload()) {
             (DeploymentKind::Update { .. }, Some(name)) => {
-                let mut types = self.plan.types.iter();
-                let plan = types.find(|plan| plan.spec.name == *name);
-                plan.map_or(Duration::ZERO, |plan| plan.spec.update.deadline)
+                let mut declares = self.memory.declares.iter();
+                let spec = declares.find(|spec| spec.name == *name);
+                spec.map_or(Duration::ZERO, |spec| spec.update.deadline)
             }
             _ => self.plan.settings.replace_deadline,
         };
@@ -151,7 +223,7 @@ impl World {
             || self.memory.is_any_by_hand(now.kind.workload(), &self.plan.settings.framework)
             // What comes back may take the place of a task that is being moved.
             || (reason.starts_with("the new task")
-                && self.memory.is_any_doubted(now.kind.workload()));
+                && self.memory.is_any_doubted(now.kind.workload(), &self.plan.settings.framework));
         let took = at.since(now.started_at);
         if !excused && took < limit {
             return Err(format!(
@@ -168,9 +240,7 @@ impl World {
         };
         let back = matches!(now.status, DeploymentStatus::RolledBack { .. });
         let key = Key::Revision(workload.clone(), *to);
-        let declares = self
-            .leader()
-            .map_or(&[][..], |leader| &self.gantrys[leader].declares);
+        let declares = &self.memory.declares;
         // Under another declaration it would begin again by right.
         if back
             && let Some(Record::Revision(revision)) = self.keeper.records.get(&key)
@@ -211,10 +281,7 @@ impl World {
         else {
             return Ok(());
         };
-        let by_hand = self
-            .clients
-            .taken_in(self.keeper.epoch)
-            .any(|command| *command == Command::ReleaseBrake);
+        let by_hand = self.clients.awaits_release(self.keeper.epoch);
         let lasted = Duration::from_millis(self.now - since);
         // What is written may have been decided, or the brake stored, some time before.
         if !by_hand && lasted + COMMIT_SLACK < policy.window {
@@ -229,19 +296,21 @@ impl World {
             Some(Record::Workload(before)) => Some(before),
             _ => None,
         };
-        let declared = before.is_none_or(|before| {
+        let by_declaration = before.is_none_or(|before| {
             before.declared != now.declared
                 || before.removed != now.removed
                 || before.allow_scaling != now.allow_scaling
         });
+        let declared = by_declaration && now.desired == now.declared;
         let from = before.map_or(0, |before| before.desired);
-        let asked = self.clients.taken_in(self.keeper.epoch).any(|command| {
-            matches!(command, Command::Scale { workload, instances }
-                if *workload == now.name && *instances == now.desired)
-        });
         let log = self.memory.desired.entry(now.name.clone()).or_default();
         log.push((self.now, now.desired));
-        if declared || asked || from == now.desired {
+        if from == now.desired
+            || declared
+            || self
+                .clients
+                .scaled(self.keeper.epoch, &now.name, now.desired)
+        {
             return Ok(());
         }
         Err(format!(
