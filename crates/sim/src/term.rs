@@ -1,13 +1,10 @@
 //! A Gantry while it leads: the scheduler, its steps, and their effects.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use gantry_core::{
-    AgentAddress, AgentId, Call, Effects, Goal, Input, Key, MesosEvent, OfferId, Record, Scheduler,
-    TaskId, TaskState, Timestamp, Write,
+    Call, Effects, Goal, Input, Key, MesosEvent, OfferId, Record, Scheduler, TaskId, TaskState,
+    Timestamp, Write,
 };
 
 use crate::{
@@ -52,13 +49,9 @@ pub(crate) struct Term {
     /// What is to become of tasks, as far as it was to be written.
     pub(crate) goals: BTreeMap<TaskId, Goal>,
     pub(crate) admitted: Admitted,
-    pub(crate) seen: Seen,
     /// Since when the brake is on, as far as it was to be written.
     pub(crate) braked: Option<Timestamp>,
 }
-
-/// Agents that have made offers in a term and are not gone.
-pub(crate) type Seen = BTreeMap<AgentId, Arc<AgentAddress>>;
 
 /// Tasks that a step is told of after it was told of a subscription.
 fn heard_since_subscription(inputs: &[Input]) -> Option<BTreeSet<TaskId>> {
@@ -137,7 +130,6 @@ impl World {
             held: BTreeMap::new(),
             goals,
             admitted: Admitted::new(self.modules.needed),
-            seen: Seen::new(),
             braked,
         });
         self.gantrys[gantry].told = Told::default();
@@ -243,16 +235,11 @@ impl World {
             if let Input::Mesos(MesosEvent::Offers(offers)) = input {
                 // The scheduler hears of them only now.
                 for offer in offers {
-                    term.seen
-                        .insert(offer.agent.id.clone(), offer.agent.clone());
                     if let Some(since) = term.held.get_mut(&offer.id) {
                         *since = true_time;
                     }
                 }
             } else {
-                if let Input::Mesos(MesosEvent::AgentRemoved(agent)) = input {
-                    term.seen.remove(agent);
-                }
                 if let Input::Mesos(MesosEvent::Status(update)) = input {
                     // What the master said last is heard last, be it in the same step.
                     match update.state {

@@ -2,13 +2,12 @@
 
 use gantry_core::{Constraint, Launch, Operator, TaskState, Timestamp, Workload};
 
-use crate::{term::Seen, world::World};
+use crate::world::World;
 
 impl World {
     pub(super) fn check_placement(
         &self,
         workload: &Workload,
-        seen: &Seen,
         launch: &Launch,
         at: Timestamp,
     ) -> Result<(), String> {
@@ -25,7 +24,7 @@ impl World {
             return Err("is not the only one there".to_owned());
         }
         for constraint in &placement.constraints {
-            self.check_constraint(workload, seen, launch, constraint, at)?;
+            self.check_constraint(workload, launch, constraint, at)?;
         }
         Ok(())
     }
@@ -35,7 +34,6 @@ impl World {
     fn check_constraint(
         &self,
         workload: &Workload,
-        seen: &Seen,
         launch: &Launch,
         constraint: &Constraint,
         at: Timestamp,
@@ -62,19 +60,8 @@ impl World {
                 wanted.as_deref().is_none_or(|wanted| wanted == value)
                     && fields().all(|other| other.is_none_or(|other| other == value))
             }
-            // At least the groups of agents that have made offers are known. Where tasks have come
-            // and gone since, nothing is said.
-            (Operator::GroupBy(_), Some(_)) => {
-                let away = workload.tasks().any(|(_, task)| task.launched_at < at);
-                let groups = seen
-                    .values()
-                    .filter_map(|agent| agent.field(&constraint.field));
-                let count = |group| fields().filter(|other| *other == Some(group)).count();
-                away || groups
-                    .map(count)
-                    .min()
-                    .is_none_or(|fewest| same <= fewest + 1)
-            }
+            // Which groups are known is the scheduler's to find out.
+            (Operator::GroupBy(_), Some(_)) => true,
         };
         if holds {
             Ok(())
