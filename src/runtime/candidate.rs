@@ -310,7 +310,10 @@ async fn load(store: &dyn Store, forget: Option<&FrameworkId>) -> Result<Found, 
         if forget.is_none_or(|id| id.as_str() != UNKNOWN_ID) {
             return Err(StoreError::NoFrameworkId { tasks });
         }
-        tracing::warn!(tasks, "the framework id is not known: Mesos will give a new one");
+        tracing::warn!(
+            tasks,
+            "the framework id is not known: Mesos will give a new one"
+        );
     }
     Ok(found)
 }
