@@ -10,7 +10,11 @@ use gantry_core::Refusal;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{cluster::ClusterError, runtime::CommandError};
+use super::role;
+use crate::{
+    cluster::ClusterError,
+    runtime::{CommandError, Role},
+};
 
 /// What went wrong, for programs. Never renamed once published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
@@ -207,6 +211,11 @@ impl ResponseError for ApiError {
         if let Some(seconds) = self.code.retry_after() {
             response.insert_header((header::RETRY_AFTER, seconds.to_string()));
         }
+        if self.code == Code::StandBy {
+            // Who has just ceased to lead is answered for as such: whoever handed the request on
+            // takes it to the next leader.
+            response.insert_header((role::ROLE, Role::StandBy.name()));
+        }
         response.json(ErrorJson {
             error: InnerJson {
                 code: self.code,
@@ -273,10 +282,31 @@ impl From<CommandError> for ApiError {
         match error {
             CommandError::Refused(refusal) => refusal.into(),
             CommandError::Busy => Self::new(Code::Busy, error.to_string()),
-            CommandError::StandBy { .. } => Self::new(Code::StandBy, error.to_string()),
+            CommandError::StandBy { .. } | CommandError::NotTaken => {
+                Self::new(Code::StandBy, error.to_string())
+            }
             CommandError::OutcomeUnknown => Self::new(Code::OutcomeUnknown, error.to_string()),
             CommandError::Unavailable { .. } => Self::new(Code::Unavailable, error.to_string()),
             CommandError::TimedOut => Self::new(Code::TimedOut, error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_leader_that_stops_has_not_taken_may_be_handed_to_the_next() {
+        for (error, role) in [
+            (CommandError::NotTaken, Some("stand-by")),
+            (CommandError::OutcomeUnknown, None),
+            (CommandError::Busy, None),
+        ] {
+            let response = ApiError::from(error).error_response();
+            assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+            let found = response.headers().get(role::ROLE);
+            assert_eq!(found.map(|value| value.to_str().unwrap()), role);
         }
     }
 }

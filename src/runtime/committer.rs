@@ -91,7 +91,7 @@ impl Committer {
         // Of what was not begun nothing has changed. The driver ends when this end is closed.
         self.steps.close();
         while let Some(step) = self.steps.recv().await {
-            step.refuse(&CommandError::not_taken());
+            step.refuse(&CommandError::NotTaken);
         }
         outcome
     }

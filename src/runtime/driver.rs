@@ -158,7 +158,7 @@ impl Driver {
         self.publish();
         self.requests.close();
         while let Ok(request) = self.requests.try_recv() {
-            let _ = request.reply.send(Err(CommandError::not_taken()));
+            let _ = request.reply.send(Err(CommandError::NotTaken));
         }
     }
 

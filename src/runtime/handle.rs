@@ -104,7 +104,7 @@ impl Handle {
             self.shared.metrics.commands_refused_busy.add(1);
             match error {
                 mpsc::error::TrySendError::Full(_) => CommandError::Busy,
-                mpsc::error::TrySendError::Closed(_) => CommandError::not_taken(),
+                mpsc::error::TrySendError::Closed(_) => CommandError::NotTaken,
             }
         })?;
         match tokio::time::timeout(ANSWER_WITHIN, answer).await {
@@ -153,13 +153,13 @@ impl Handle {
     /// a second for some 100,000 tasks.
     ///
     /// # Errors
-    /// [`CommandError::Unavailable`] when it cannot be read, or Gantry is stopping;
+    /// [`CommandError::Unavailable`] when it cannot be read; [`CommandError::NotTaken`];
     /// [`CommandError::StandBy`] where it cannot be read without leading.
     pub async fn stored(&self) -> Result<Loaded, CommandError> {
         let read = match (self.entrance(), self.shared.reader.get()) {
             (Ok(entrance), _) => {
                 let store = entrance.store.upgrade();
-                let store = store.ok_or_else(CommandError::not_taken)?;
+                let store = store.ok_or(CommandError::NotTaken)?;
                 async move { store.load().await }.boxed()
             }
             (Err(_), Some(read)) => read(),
@@ -253,7 +253,7 @@ impl Handle {
         let said_to = self.entrance()?.said.clone();
         // The end of the term closes the queue, and with it ends the waiting.
         let sent = said_to.send(said).await;
-        sent.map_err(|_| CommandError::not_taken())
+        sent.map_err(|_| CommandError::NotTaken)
     }
 
     fn entrance(&self) -> Result<Arc<Entrance>, CommandError> {
@@ -285,7 +285,10 @@ pub enum CommandError {
         /// Who does.
         leader: Option<Member>,
     },
-    /// The store cannot be written, or Gantry is stopping; nothing has changed.
+    /// This process has just ceased to act; nothing has changed, and another may take the command.
+    #[error("this Gantry stopped leading before it took the command; nothing has changed")]
+    NotTaken,
+    /// The store cannot be written; nothing has changed.
     #[error("{reason}")]
     Unavailable {
         /// Why, as a clause.
@@ -310,15 +313,6 @@ fn stands_by(leader: Option<&Member>) -> String {
     match leader {
         Some(leader) => format!("this Gantry stands by, {} leads", leader.host),
         None => "this Gantry stands by, and no leader is known at the moment".to_owned(),
-    }
-}
-
-impl CommandError {
-    pub(crate) fn not_taken() -> Self {
-        Self::Unavailable {
-            reason: "the scheduler has stopped before it took the command; nothing has changed"
-                .to_owned(),
-        }
     }
 }
 

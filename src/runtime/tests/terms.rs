@@ -245,7 +245,7 @@ async fn nothing_leaves_after_the_end_of_the_lease() {
         let answer = asked.await.unwrap();
         let unknown = answer == Err(CommandError::OutcomeUnknown);
         assert!(
-            unknown || answer == Err(CommandError::not_taken()),
+            unknown || answer == Err(CommandError::NotTaken),
             "{answer:?}"
         );
     }

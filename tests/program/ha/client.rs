@@ -35,7 +35,7 @@ pub(super) struct Wish {
     pub(super) restarted: Vec<String>,
     /// Rolling restarts that were acknowledged.
     pub(super) deployments: Vec<u64>,
-    /// Instances whose restart was asked for without a known outcome.
+    /// Instances of a rolling restart that was asked for without a known outcome.
     pub(super) may_restart: Vec<u32>,
 }
 
@@ -295,28 +295,41 @@ impl Operator {
         if tasks.is_empty() {
             return;
         }
-        let (task, number) = tasks[self.roll(tasks.len() as u64) as usize].clone();
-        self.watch.may_replace([(self.workload.to_owned(), number)]);
+        let (task, _) = tasks[self.roll(tasks.len() as u64) as usize].clone();
         let path = format!("{base}/api/v2/tasks/{task}/restart");
         let outcome = self.ask(self.client.post(path)).await;
-        let mut ledger = self.ledger();
-        let wish = ledger.wishes.get_mut(self.workload).unwrap();
         match outcome {
             Outcome::Acknowledged(_) => {
                 self.watch.tell(format!("a restart of {task} is promised"));
+                self.watch.may_go([task.clone()]);
+                let mut ledger = self.ledger();
+                let wish = ledger.wishes.get_mut(self.workload).unwrap();
                 wish.restarted.push(task);
             }
             Outcome::Refused => {}
-            Outcome::Unknown => wish.may_restart.push(number),
+            Outcome::Unknown => self.watch.may_go([task]),
         }
     }
 
     async fn roll_all(&mut self, base: &str) {
-        let instances = (1..=INSTANCES_MAX).map(|number| (self.workload.to_owned(), number));
-        self.watch.may_replace(instances);
+        let before = self.watch.tasks_of(self.workload);
         let path = format!("{base}/api/v2/rolling-restarts");
         let body = json!({"workload": self.workload});
         let outcome = self.ask(self.client.post(path).json(&body)).await;
+        match &outcome {
+            // What was there when it was taken: before, or a moment before the answer.
+            Outcome::Acknowledged(_) => {
+                let after = self.watch.tasks_of(self.workload);
+                self.watch
+                    .may_go(before.into_keys().chain(after.into_keys()));
+            }
+            Outcome::Refused => {}
+            Outcome::Unknown => {
+                let instances = 1..=INSTANCES_MAX;
+                self.watch
+                    .may_replace(instances.map(|number| (self.workload.to_owned(), number)));
+            }
+        }
         let mut ledger = self.ledger();
         let wish = ledger.wishes.get_mut(self.workload).unwrap();
         match outcome {

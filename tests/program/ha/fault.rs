@@ -12,6 +12,8 @@ use super::site::Site;
 pub(super) enum Victim {
     /// The Gantry that leads.
     Leader,
+    /// A Gantry that does not.
+    StandBy,
     /// The only ZooKeeper server, or one that follows.
     Server,
     /// The ZooKeeper server that leads the others.
@@ -43,6 +45,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let victim = match self.0 {
             Victim::Leader => "leader",
+            Victim::StandBy => "stand-by",
             Victim::Server => "zookeeper server",
             Victim::ServerLeader => "zookeeper leader",
         };
@@ -67,12 +70,15 @@ const OF_LEADER: [Fault; 6] = [
     Fault(Victim::Leader, Blow::Stop),
 ];
 
+const OF_STAND_BY: [Blow; 2] = [Blow::Kill, Blow::Freeze];
+
 const OF_SERVER: [Blow; 4] = [Blow::Kill, Blow::Freeze, Blow::Cut, Blow::Deaf];
 
 impl Fault {
     /// Every kind that there is with so many ZooKeeper servers.
     pub(super) fn all(servers: usize) -> Vec<Self> {
         let mut all = OF_LEADER.to_vec();
+        all.extend(OF_STAND_BY.map(|blow| Self(Victim::StandBy, blow)));
         all.extend(OF_SERVER.map(|blow| Self(Victim::Server, blow)));
         if servers > 1 {
             all.extend(OF_SERVER.map(|blow| Self(Victim::ServerLeader, blow)));
@@ -86,6 +92,11 @@ impl Fault {
         match victim {
             Victim::Leader => {
                 let index = site.leader().await;
+                site.watch.tell(format!("FAULT: Gantry {index}: {self}"));
+                strike_gantry(site, index, blow, span).await;
+            }
+            Victim::StandBy => {
+                let index = (site.leader().await + 1) % site.gantries.len();
                 site.watch.tell(format!("FAULT: Gantry {index}: {self}"));
                 strike_gantry(site, index, blow, span).await;
             }

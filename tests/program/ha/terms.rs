@@ -63,6 +63,11 @@ pub(super) fn acting<'a>(calls: &[Call], lives: impl Iterator<Item = &'a Life>) 
             }
         }
     }
+    let begins: BTreeMap<u64, u64> = lives
+        .values()
+        .flatten()
+        .map(|(at, epoch)| (*epoch, *at))
+        .collect();
     let mut streams: BTreeMap<&str, u64> = BTreeMap::new();
     let mut frameworks = BTreeSet::new();
     for call in calls {
@@ -95,10 +100,18 @@ pub(super) fn acting<'a>(calls: &[Call], lives: impl Iterator<Item = &'a Life>) 
         let (Some(epoch), Some(last)) = (streams.get(stream), acting.terms.last()) else {
             continue;
         };
+        // Whether or not the later leader has been heard of by the cluster.
+        let later = begins
+            .range(epoch + 1..)
+            .find(|(_, began)| call.at > **began + 2);
         if epoch < last {
             acting
                 .late
                 .push(format!("of term {epoch}, in term {last}: {call:?}"));
+        } else if let Some((later, began)) = later {
+            acting.late.push(format!(
+                "of term {epoch}, when term {later} had begun at {began}: {call:?}"
+            ));
         }
     }
     if frameworks.len() > 1 {

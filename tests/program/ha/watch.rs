@@ -1,7 +1,7 @@
 //! What the cluster saw, without a gap: every task and every call, in their order.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -49,12 +49,24 @@ struct Live {
     state: String,
 }
 
+/// A task that was started beside another of its instance.
+struct Double {
+    instance: Instance,
+    first: String,
+    second: String,
+}
+
 /// What was seen since the start.
 struct Seen {
     began: Instant,
     live: BTreeMap<String, Live>,
-    /// How often a second task of an instance may still be started beside the first: once for
-    /// each time somebody asked for it.
+    /// Second tasks that were started beside a first, which may have been asked for: the answer may
+    /// come later than the task.
+    doubles: Vec<Double>,
+    /// Tasks that somebody wanted replaced, and was not refused.
+    to_go: BTreeSet<String>,
+    /// How often another task may be started in an instance, whichever it has: once for each time
+    /// that somebody asked for it and nobody knows when it is done.
     replacements: BTreeMap<Instance, u32>,
     /// The most instances that anybody has asked for since everything was at rest.
     wanted_most: BTreeMap<String, u32>,
@@ -141,20 +153,41 @@ impl Seen {
         let others: Vec<_> = self
             .live
             .iter()
-            .filter(|(_, live)| live.instance == instance && live.state != "TASK_KILLING")
-            .map(|(id, live)| format!("{id} ({})", live.state))
+            .filter(|(_, live)| live.instance == instance)
+            .map(|(id, live)| (id.clone(), live.state.clone()))
             .collect();
-        if !others.is_empty() {
-            self.doubled += 1;
-            let left = self.replacements.entry(instance.clone()).or_default();
-            if others.len() > 1 || *left == 0 {
-                let wrong = format!("{id} is launched beside {others:?}, which nobody asked for");
-                self.wrong(wrong);
+        match &*others {
+            [] => {}
+            [(first, _)] => {
+                self.doubled += 1;
+                self.doubles.push(Double {
+                    instance: instance.clone(),
+                    first: first.clone(),
+                    second: id.clone(),
+                });
+            }
+            // Never a third, not even while one is going.
+            several => self.wrong(format!("{id} is launched beside {several:?}")),
+        }
+        self.live.insert(id, Live { instance, state });
+    }
+
+    /// Every second task was asked for.
+    fn judge_doubles(&mut self) {
+        for double in std::mem::take(&mut self.doubles) {
+            if self.to_go.contains(&double.first) {
+                continue;
+            }
+            let left = self.replacements.entry(double.instance).or_default();
+            if *left == 0 {
+                let Double { first, second, .. } = double;
+                self.wrong(format!(
+                    "{second} is launched beside {first}, which nobody asked for"
+                ));
             } else {
                 *left -= 1;
             }
         }
-        self.live.insert(id, Live { instance, state });
     }
 
     fn updated(&mut self, event: &Value) {
@@ -189,6 +222,8 @@ impl Watch {
         let seen = Arc::new(Mutex::new(Seen {
             began: Instant::now(),
             live: BTreeMap::new(),
+            doubles: Vec::new(),
+            to_go: BTreeSet::new(),
             replacements: BTreeMap::new(),
             wanted_most: BTreeMap::new(),
             launched: 0,
@@ -217,6 +252,7 @@ impl Watch {
 
     /// Nothing has happened that must not.
     pub(super) fn check(&self) {
+        self.seen().judge_doubles();
         let violations = self.seen().violations.clone();
         assert!(violations.is_empty(), "{violations:#?}");
     }
@@ -248,6 +284,11 @@ impl Watch {
         *most = count.max(*most);
     }
 
+    /// Somebody has asked for other tasks in place of these, and was not refused.
+    pub(super) fn may_go(&self, tasks: impl IntoIterator<Item = String>) {
+        self.seen().to_go.extend(tasks);
+    }
+
     /// Somebody asks for another task in these instances.
     pub(super) fn may_replace(&self, instances: impl IntoIterator<Item = Instance>) {
         let mut seen = self.seen();
@@ -259,7 +300,11 @@ impl Watch {
     /// Everything is at rest: from now on only what is asked for from now on may happen.
     pub(super) fn at_rest(&self) {
         let mut seen = self.seen();
+        seen.judge_doubles();
         seen.replacements.clear();
+        // What has not been done may still be: nobody knows.
+        let Seen { to_go, live, .. } = &mut *seen;
+        to_go.retain(|task| live.contains_key(task));
         let mut most = BTreeMap::new();
         for Live { instance, .. } in seen.live.values() {
             let most: &mut u32 = most.entry(instance.0.clone()).or_default();

@@ -158,11 +158,6 @@ async fn what_is_there_without_a_layout_is_never_taken_for_nothing() {
         .await
         .expect("it was there");
     assert!(place.process().read().await.is_err_and(corrupt));
-
-    // An empty `framework-id` is what the original leaves when it dies at the wrong moment.
-    let place = Place::new(ensemble.hosts());
-    put(&client, &place.layout().framework_id(), b"").await;
-    assert!(place.process().read().await.is_err_and(corrupt));
 }
 
 /// Versions of Gantry before modules made no directories for what these keep.
