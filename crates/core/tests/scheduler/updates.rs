@@ -284,6 +284,41 @@ fn an_update_that_does_not_get_ready_in_time_pauses_when_told_so() {
 }
 
 #[test]
+fn a_new_task_that_is_being_stopped_has_proven_nothing() {
+    let (mut bench, tasks) = changed(
+        1,
+        UpdatePolicy {
+            on_failure: OnFailure::Pause,
+            deadline: Duration::from_secs(100),
+            ..policy()
+        },
+    );
+    // Too late to prove itself, so it is stopped in favour of the old one, which then fails.
+    let late = launch(&mut bench);
+    bench.advance(Duration::from_secs(98));
+    bench.tell(&late, TaskState::Running);
+    bench.advance(Duration::from_secs(3));
+    assert_eq!(bench.killed(), late);
+    bench.tell(&tasks["web-1"], TaskState::Failed);
+    bench.advance(MONITOR);
+    bench
+        .command(Command::ResumeDeployment(DeploymentId(1)))
+        .unwrap();
+    bench.advance(Duration::from_secs(1));
+    assert_eq!(update(&bench).status, DeploymentStatus::Running);
+    bench.tell(&late, TaskState::Killed);
+    let fresh = launch(&mut bench);
+    bench.tell(&fresh, TaskState::Running);
+    assert_eq!(update(&bench).status, DeploymentStatus::Running);
+    bench.advance(MONITOR);
+    let status = update(&bench).status;
+    assert!(
+        matches!(status, DeploymentStatus::Done { .. }),
+        "{status:?}"
+    );
+}
+
+#[test]
 fn one_that_stays_short_of_ready_instances_ends() {
     let (mut bench, tasks) = changed(
         2,

@@ -101,10 +101,11 @@ fn check_new(
     let Some(task) = instance.tasks.iter().find(there) else {
         return Ok(());
     };
-    // It may have shown that it works, and failed again.
+    // It may have shown that it works, and failed again or be out of reach.
+    let mut staying = instance.tasks.iter().filter(|task| !task.goal.is_stop());
     let ran = |revision: u32, running: bool| revision == *moved_to && running;
     let has_worked = is_ready(workload, task)
-        || ran(task.revision, task.running_at.is_some())
+        || staying.any(|task| ran(task.revision, task.running_at.is_some()))
         || instance
             .history
             .iter()

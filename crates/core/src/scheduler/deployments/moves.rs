@@ -190,7 +190,9 @@ impl Scheduler {
         else {
             return false;
         };
-        let proven = |task: &Task| task.revision == revision && service.is_proven(task, self.now);
+        let proven = |task: &Task| {
+            task.revision == revision && !task.goal.is_stop() && service.is_proven(task, self.now)
+        };
         let alive = |task: &Task| {
             task.revision == revision
                 && !task.goal.is_stop()
@@ -512,9 +514,11 @@ impl Scheduler {
             .filter(|task| rule.is_old(task) && task.state != TaskState::Unreachable)
             // One that is going is not gone, whatever else has come back beside it.
             .min_by_key(|task| task.goal == Goal::Run);
-        // A new revision must prove itself; a restart brings nothing new.
+        // A new revision must prove itself; a restart brings nothing new. What is being stopped stays
+        // neither way.
         let ready = instance.tasks.iter().any(|task| {
             !rule.is_old(task)
+                && !task.goal.is_stop()
                 && match rule {
                     Rule::LaunchedBefore(_) => service.is_ready(task),
                     Rule::OtherThan { .. } => service.is_proven(task, self.now),
