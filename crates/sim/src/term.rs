@@ -1,10 +1,13 @@
 //! A Gantry while it leads: the scheduler, its steps, and their effects.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use gantry_core::{
-    Call, Effects, Goal, Input, Key, MesosEvent, OfferId, Record, Scheduler, TaskId, TaskState,
-    Timestamp, Write,
+    AgentAddress, AgentId, Call, Effects, Goal, Input, Key, MesosEvent, OfferId, Record, Scheduler,
+    TaskId, TaskState, Timestamp, Write,
 };
 
 use crate::{
@@ -49,8 +52,38 @@ pub(crate) struct Term {
     /// What is to become of tasks, as far as it was to be written.
     pub(crate) goals: BTreeMap<TaskId, Goal>,
     pub(crate) admitted: Admitted,
+    pub(crate) seen: Seen,
     /// Since when the brake is on, as far as it was to be written.
     pub(crate) braked: Option<Timestamp>,
+}
+
+/// Agents that have made offers since the subscription, and of which nothing was heard since then
+/// that says that they may be gone.
+pub(crate) type Seen = BTreeMap<AgentId, Arc<AgentAddress>>;
+
+/// Takes an event to what is known of agents.
+fn note_agents(seen: &mut Seen, event: &MesosEvent) {
+    match event {
+        MesosEvent::Subscribed { .. } => seen.clear(),
+        MesosEvent::Offers(offers) => {
+            let agents = offers.iter().map(|offer| &offer.agent);
+            seen.extend(agents.map(|agent| (agent.id.clone(), agent.clone())));
+        }
+        MesosEvent::AgentRemoved(agent) => {
+            seen.remove(agent);
+        }
+        MesosEvent::Status(update)
+            if matches!(
+                update.state,
+                TaskState::Unknown | TaskState::Gone | TaskState::GoneByOperator
+            ) =>
+        {
+            if let Some(agent) = &update.agent {
+                seen.remove(agent);
+            }
+        }
+        _ => {}
+    }
 }
 
 /// Tasks that a step is told of after it was told of a subscription.
@@ -130,6 +163,7 @@ impl World {
             held: BTreeMap::new(),
             goals,
             admitted: Admitted::new(self.modules.needed),
+            seen: Seen::new(),
             braked,
         });
         self.gantrys[gantry].told = Told::default();
@@ -222,6 +256,7 @@ impl World {
             return;
         };
         let now = self.clock(term.off);
+        let leads = self.leader() == Some(gantry);
         let Some(term) = self.gantrys[gantry].term.as_mut() else {
             return;
         };
@@ -232,6 +267,9 @@ impl World {
         let mut inputs = std::mem::take(&mut term.inbox);
         for input in &inputs {
             term.admitted.hear(input);
+            if let Input::Mesos(event) = input {
+                note_agents(&mut term.seen, event);
+            }
             if let Input::Mesos(MesosEvent::Offers(offers)) = input {
                 // The scheduler hears of them only now.
                 for offer in offers {
@@ -246,7 +284,9 @@ impl World {
                         TaskState::Unreachable => {
                             self.memory.unreachable(&update.task, true_time);
                         }
-                        _ => self.memory.reached(&update.task),
+                        // What one hears that is leader no more says nothing to the next.
+                        _ if leads => self.memory.reached(&update.task),
+                        _ => {}
                     }
                 }
                 self.trace

@@ -8,7 +8,7 @@ use gantry_core::{
 };
 
 use super::{Told, told::check_stable};
-use crate::world::World;
+use crate::{term::Seen, world::World};
 
 /// How much longer than allowed an offer may be held: the scheduler looks at held offers a few
 /// times a second.
@@ -88,8 +88,11 @@ impl World {
             .iter()
             .map(|launch| (launch.task.clone(), self.now));
         let decided: Vec<_> = decided.collect();
+        let Some(term) = &self.gantrys[gantry].term else {
+            return;
+        };
         let checked = self
-            .check_launches(&view, &launches)
+            .check_launches(&view, &term.seen, &launches)
             .and_then(|()| self.check_unknown_kills(&view, effects));
         if let Err(violation) = checked {
             self.violate(violation);
@@ -231,14 +234,14 @@ impl World {
         Ok(())
     }
 
-    fn check_launches(&self, view: &View, launches: &[&Launch]) -> Result<(), String> {
+    fn check_launches(&self, view: &View, seen: &Seen, launches: &[&Launch]) -> Result<(), String> {
         for launch in launches {
             let workload = view
                 .workloads
                 .iter()
                 .find(|workload| *workload.task_name == *launch.workload)
                 .ok_or_else(|| format!("{} is launched for no workload", launch.task))?;
-            self.check_placement(workload, launch, view.at)
+            self.check_placement(view, workload, seen, launch)
                 .map_err(|rule| format!("{} on {}: {rule}", launch.task, launch.agent.id))?;
             self.check_vacancy(view, workload, launch)?;
             let starting = view
