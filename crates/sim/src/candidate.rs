@@ -235,12 +235,12 @@ impl World {
                 self.ask_keeper(gantry, Request::Load);
             }
             (Word::Outrun, Stage::Bumping) => self.campaign(gantry),
-            (Word::Records(records), Stage::Loading) => {
+            (Word::Records(found), Stage::Loading) => {
                 if let Some(epoch) = candidate.epoch
                     && self.lease_holds(gantry)
                 {
                     self.gantrys[gantry].candidate.stage = Stage::Leading;
-                    self.start_term(gantry, epoch, records);
+                    self.start_term(gantry, epoch, found);
                 } else {
                     self.campaign(gantry);
                 }

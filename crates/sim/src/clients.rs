@@ -293,6 +293,7 @@ impl World {
                         task.goal.is_stop()
                             || decided.is_none_or(|decided| decided >= ask.at)
                             || workload.as_ref().is_some_and(|name| *name != task.workload)
+                            || self.is_set_aside(task)
                     }
                     _ => true,
                 })

@@ -1,12 +1,13 @@
 //! Where records are kept: a ZooKeeper ensemble with sessions, a lock, an epoch and ordered
 //! transactions; in a world of a single Gantry its own file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use gantry_core::{Key, Record, Write};
+use gantry_core::{Found, Key, Record, Write};
 
 use crate::{
     Sabotage,
+    decay::key_of,
     world::{Event, Happening, World},
 };
 
@@ -21,6 +22,8 @@ pub(crate) struct Keeper {
     /// The last commit was applied to its end.
     pub(crate) whole: bool,
     pub(crate) records: BTreeMap<Key, Record>,
+    /// What nobody can read any more, until something is written there.
+    pub(crate) unreadable: BTreeSet<Key>,
     sessions: BTreeMap<u64, Session>,
     sessions_made: u64,
     /// Lock nodes by their number in the sequence: the session and the campaign of each.
@@ -82,7 +85,7 @@ pub(crate) enum Word {
     Bumped {
         epoch: u64,
     },
-    Records(Vec<Record>),
+    Records(Found),
     /// So many writes of the epoch are applied.
     Committed {
         epoch: u64,
@@ -111,6 +114,7 @@ impl Default for Keeper {
             applied: 0,
             whole: true,
             records: BTreeMap::new(),
+            unreadable: BTreeSet::new(),
             sessions: BTreeMap::new(),
             sessions_made: 0,
             locks: BTreeMap::new(),
@@ -308,7 +312,7 @@ impl World {
                 Word::Bumped { epoch: seen + 1 }
             }
             Request::Bump { .. } => Word::Outrun,
-            Request::Load => Word::Records(self.keeper.records.values().cloned().collect()),
+            Request::Load => Word::Records(self.load()),
             Request::Commit {
                 epoch,
                 position,
@@ -408,6 +412,7 @@ impl World {
             if !again {
                 self.remember_write(&write);
             }
+            self.keeper.unreadable.remove(&key_of(&write));
             match write.clone() {
                 Write::Put(record) => self.keeper.records.insert(record.key(), record),
                 Write::Delete(key) => self.keeper.records.remove(&key),

@@ -18,7 +18,7 @@
 //! | `term`, `committer`, `link` | the runtime's part while one leads: step, write, then call |
 //! | `master`, `calls` | the master: subscription, offers, tasks; and what it does on each call |
 //! | `agents`, `tasks` | agents, their loss and return; lives of tasks, updates until acknowledged |
-//! | `clients`, `fate` | who asks for something, and what goes wrong |
+//! | `clients`, `fate`, `decay` | who asks for something, and what goes wrong; what is stored decays |
 //! | `invariants`, `liveness` | what must hold always, and what must be in the end |
 //! | `bundle`, `dice`, `queue`, `trace` | resources, chance, time, and the account of a run |
 //!
@@ -30,6 +30,7 @@ mod calls;
 mod candidate;
 mod clients;
 mod committer;
+mod decay;
 mod dice;
 mod fate;
 mod gantry;
@@ -106,6 +107,8 @@ pub enum Sabotage {
     NeverStable,
     /// A new leader forgets what counts were asked for.
     ForgetScale,
+    /// A new leader is not told what could not be read.
+    IgnoreUnreadable,
     /// Updates move everything at once.
     NoLimits,
     /// Deployments never give up.
@@ -159,6 +162,8 @@ pub struct Summary {
     pub dropped: u64,
     /// Commands that were acknowledged.
     pub acknowledged: u64,
+    /// Records that could not be read any more.
+    pub decayed: u64,
     /// Tasks launched.
     pub launches: u64,
     /// Tasks killed.
@@ -197,6 +202,7 @@ impl AddAssign for Summary {
         self.fenced += other.fenced;
         self.dropped += other.dropped;
         self.acknowledged += other.acknowledged;
+        self.decayed += other.decayed;
         self.launches += other.launches;
         self.kills += other.kills;
         self.millis += other.millis;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use gantry_core::{
-    AgentAddress, DeploymentKind, Goal, Operator, Task, TaskId, TaskState, View, Workload,
+    AgentAddress, DeploymentKind, Goal, Key, Operator, Task, TaskId, TaskState, View, Workload,
 };
 
 use crate::{
@@ -66,6 +66,7 @@ impl World {
             return Err(format!("{id} has not been answered"));
         }
         self.check_living(&view)?;
+        self.check_settled(&view)?;
         self.check_wanted(&view)?;
         if view.brake.is_some() {
             return self.check_held_brake(&view);
@@ -151,9 +152,7 @@ impl World {
     }
 
     fn is_stored(&self, task: &TaskId) -> bool {
-        self.keeper
-            .records
-            .contains_key(&gantry_core::Key::Task(task.clone()))
+        self.keeper.records.contains_key(&Key::Task(task.clone()))
     }
 
     fn asks_routinely(&self) -> bool {
@@ -170,7 +169,7 @@ impl World {
                 Ok(())
             };
         }
-        if self.plan.settings.kill_unknown.is_some() {
+        if self.plan.settings.kill_unknown.is_some() && !self.may_hide_tasks() {
             return Err("and not killed");
         }
         let remembered = id
@@ -225,7 +224,10 @@ impl World {
         let expected = feasible.min(workload.desired as usize);
         // What was given up and is back finds its place taken, and nobody is stopped for that.
         let framework = &self.plan.settings.framework;
-        let crowded = running > expected && self.memory.was_out_of_reach(&workload.name, framework);
+        // Nor is it known where a task is whose record could not be read.
+        let crowded = running > expected
+            && (self.memory.was_out_of_reach(&workload.name, framework)
+                || self.memory.is_clouded(&workload.name));
         if running != expected && !crowded {
             let blocker = workload.waits_for.as_ref().and_then(|name| {
                 let blocker = view.workload(name.as_str())?;
@@ -265,6 +267,9 @@ impl World {
     /// All tasks run what is declared, unless an update says why not.
     fn check_revisions(&self, view: &View, workload: &Workload) -> Result<(), String> {
         let name = &workload.name;
+        if self.memory.is_clouded(name) {
+            return Ok(());
+        }
         let mut updates = view.deployments.iter().rev();
         let update = updates.find(|deployment| {
             matches!(&deployment.kind, DeploymentKind::Update { workload, .. } if workload == name)
@@ -337,6 +342,10 @@ impl World {
     /// What is wanted is what is stored, and what was promised.
     fn check_wanted(&self, view: &View) -> Result<(), String> {
         for workload in &view.workloads {
+            let key = Key::Workload(workload.name.clone());
+            if self.keeper.unreadable.contains(&key) && workload.desired >= workload.declared {
+                continue; // Until an operator says how many.
+            }
             let stored = self.memory.wanted(&workload.name);
             if stored != Some(workload.desired) {
                 return Err(format!(

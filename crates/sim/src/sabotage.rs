@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use gantry_core::{
-    Call, DeploymentStatus, Effects, Goal, Input, Key, MesosEvent, Record, ServiceSpec, Settings,
-    Share, StatusUpdate, StopReason, TaskId, TaskState, Write,
+    Call, DeploymentStatus, Effects, Found, Goal, Input, Key, MesosEvent, Record, ServiceSpec,
+    Settings, Share, StatusUpdate, StopReason, TaskId, TaskState, Write,
 };
 
 use crate::{Sabotage, world::World};
@@ -183,7 +183,11 @@ impl World {
     }
 
     /// What a new leader reads, instead of what is stored.
-    pub(crate) fn sabotage_records(&self, records: &mut Vec<Record>) {
+    pub(crate) fn sabotage_records(&self, found: &mut Found) {
+        if self.sabotage == Some(Sabotage::IgnoreUnreadable) {
+            found.unreadable.clear();
+        }
+        let records = &mut found.records;
         if self.sabotage == Some(Sabotage::LaunchWhileBraked) {
             records.retain(|record| !matches!(record, Record::Brake(_)));
         }

@@ -6,13 +6,14 @@ use std::{
 };
 
 use gantry_core::{
-    AgentAddress, AgentId, Call, Effects, Goal, Input, Key, MesosEvent, OfferId, Record, Scheduler,
-    TaskId, TaskState, Timestamp, Write,
+    AgentAddress, AgentId, Call, Effects, Found, Goal, Input, Key, MesosEvent, OfferId, Record,
+    Scheduler, TaskId, TaskState, Timestamp, Write,
 };
 
 use crate::{
     Sabotage,
     committer::{Pending, Released},
+    decay::key_of,
     invariants::Told,
     modules::Admitted,
     world::{Happening, World},
@@ -55,6 +56,8 @@ pub(crate) struct Term {
     pub(crate) seen: Seen,
     /// Since when the brake is on, as far as it was to be written.
     pub(crate) braked: Option<Timestamp>,
+    /// What could not be read, as far as nothing was to be written there since.
+    pub(crate) unreadable: BTreeSet<Key>,
 }
 
 /// Agents that have made offers since the subscription, and of which nothing was heard since then
@@ -105,29 +108,26 @@ impl World {
             .is_some_and(|term| term.number == number)
     }
 
-    pub(crate) fn start_term(&mut self, gantry: usize, epoch: u64, mut records: Vec<Record>) {
-        let stored = records.len();
-        let off = self.clock_for(gantry, &records);
+    pub(crate) fn start_term(&mut self, gantry: usize, epoch: u64, mut found: Found) {
+        let stored = found.records.len();
+        let off = self.clock_for(gantry, &found.records);
         let mut services = self.gantrys[gantry].declares.clone();
         for spec in &mut services {
             self.sabotage_spec(spec);
         }
-        self.sabotage_records(&mut records);
+        let unreadable = found.unreadable.iter();
+        let unreadable = unreadable.filter_map(|one| one.key.clone()).collect();
+        self.sabotage_records(&mut found);
         let mut settings = self.plan.settings.clone();
         settings.admission = self.modules.needed;
         self.sabotage_settings(&mut settings);
-        let goals = records.iter().filter_map(|record| match record {
+        let goals = found.records.iter().filter_map(|record| match record {
             Record::Task(task) => Some((task.id.clone(), task.goal)),
             _ => None,
         });
         let goals = goals.collect();
-        let (scheduler, effects) = Scheduler::start(
-            self.clock(off),
-            settings,
-            self.dice.ids(),
-            services,
-            records.into(),
-        );
+        let (scheduler, effects) =
+            Scheduler::start(self.clock(off), settings, self.dice.ids(), services, found);
         let braked = match self.keeper.records.get(&Key::Brake) {
             Some(Record::Brake(brake)) => Some(brake.since),
             _ => None,
@@ -165,10 +165,12 @@ impl World {
             admitted: Admitted::new(self.modules.needed),
             seen: Seen::new(),
             braked,
+            unreadable,
         });
         self.gantrys[gantry].told = Told::default();
         self.memory.declared(&self.gantrys[gantry].declares);
         self.watch_lease(gantry, number);
+        self.check_doubts(gantry, &effects);
         self.take_effects(gantry, effects);
         let delay = self.dice.around(300);
         self.soon(delay, gantry, Happening::Subscribes { term: number });
@@ -326,6 +328,13 @@ impl World {
 
     fn take_effects(&mut self, gantry: usize, mut effects: Effects) {
         self.sabotage_effects(gantry, &mut effects);
+        if let Some(term) = self.gantrys[gantry].term.as_mut()
+            && !term.unreadable.is_empty()
+        {
+            for write in &effects.writes {
+                term.unreadable.remove(&key_of(write));
+            }
+        }
         self.answer_offers(gantry, &effects);
         self.check_admissions(gantry, &effects);
         self.check_step(gantry, &effects);

@@ -13,6 +13,7 @@ use crate::{
     Failure, Sabotage, Summary,
     agents::{Agent, Stage, Update},
     clients::Clients,
+    decay::Decay,
     dice::Dice,
     gantry::Gantry,
     invariants::Memory,
@@ -215,6 +216,7 @@ pub(crate) struct World {
     pub(crate) agents: Vec<Agent>,
     pub(crate) memory: Memory,
     pub(crate) modules: Modules,
+    pub(crate) decay: Decay,
     pub(crate) sabotage: Option<Sabotage>,
     /// What a sabotage keeps for later.
     pub(crate) reverted: Option<Record>,
@@ -242,6 +244,7 @@ impl World {
             agents: Vec::new(),
             memory: Memory::default(),
             modules: Modules::new(seed),
+            decay: Decay::new(seed),
             sabotage,
             reverted: None,
             settled: false,

@@ -219,6 +219,13 @@ fn a_back_off_without_an_end_is_found() {
     assert_found(Sabotage::NeverStable, &["after a stable run"]);
 }
 
+// === What cannot be read ===
+
+#[test]
+fn unreadable_records_that_are_ignored_are_found() {
+    assert_found(Sabotage::IgnoreUnreadable, &["could not be read"]);
+}
+
 // === Deployments ===
 
 #[test]

@@ -31,6 +31,7 @@ fn every_world_keeps_every_promise() {
         freezes,
         dropped,
         fenced,
+        decayed,
         acknowledged,
         launches,
         ..
@@ -38,7 +39,7 @@ fn every_world_keeps_every_promise() {
     assert!(crashes > 5 * SEEDS, "{sum:#?}");
     assert!(terms > 5 * SEEDS && depositions > 2 * SEEDS, "{sum:#?}");
     assert!(freezes > SEEDS && dropped > SEEDS / 4, "{sum:#?}");
-    assert!(fenced > 0, "{sum:#?}");
+    assert!(fenced > 0 && decayed > SEEDS / 4, "{sum:#?}");
     assert!(
         acknowledged > 5 * SEEDS && launches > 50 * SEEDS,
         "{sum:#?}"

@@ -310,6 +310,11 @@ impl Scheduler {
         if update.state.is_terminal() || update.state == TaskState::Unknown {
             if self.unknown_tasks.contains_key(&update.task) {
                 Arc::make_mut(&mut self.unknown_tasks).remove(&update.task);
+                if update.state.is_terminal() {
+                    // What was set aside is stored, and its end is not told again.
+                    let key = Key::Task(update.task);
+                    self.out.writes.push(Write::Delete(key));
+                }
             }
             return;
         }

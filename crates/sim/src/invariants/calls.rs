@@ -82,9 +82,13 @@ impl World {
                 self.memory.ended.insert(task.clone());
                 Ok(())
             }
-            (TaskState::Running, Some(record)) if record.running_at.is_none() => Err(format!(
-                "{task} is acknowledged to run, but it is not stored so"
-            )),
+            (TaskState::Running, Some(record))
+                if record.running_at.is_none() && !self.is_set_aside(record) =>
+            {
+                Err(format!(
+                    "{task} is acknowledged to run, but it is not stored so"
+                ))
+            }
             _ => Ok(()),
         }
     }

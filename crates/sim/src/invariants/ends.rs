@@ -47,9 +47,9 @@ impl World {
                 }
                 // One that was wanted again meanwhile is not the deployment's.
                 let now = self.now;
-                if !self
-                    .memory
-                    .was_retired(&workload.name, instance.number, now)
+                let memory = &self.memory;
+                if !memory.was_retired(&workload.name, instance.number, now)
+                    && !memory.is_clouded(&workload.name)
                 {
                     check_new(deployment, workload, instance, view.at)?;
                 }

@@ -11,6 +11,7 @@ mod placement;
 mod steps;
 mod told;
 mod truth;
+mod unread;
 mod writes;
 
 use std::{
@@ -77,6 +78,9 @@ pub(crate) struct Memory {
     out_of_reach: BTreeSet<TaskId>,
     /// Unknown tasks that an operator wants stopped.
     kill_unknown: BTreeSet<TaskId>,
+    /// Workloads of which something could not be read: what their tasks run may be another
+    /// revision than anybody knows, and nothing is moved because of that.
+    clouded: BTreeSet<WorkloadName>,
     /// Tasks whose end was acknowledged.
     ended: BTreeSet<TaskId>,
 }
@@ -102,6 +106,15 @@ impl Memory {
 
     pub(crate) fn bundle_of(&self, task: &TaskId) -> Bundle {
         self.bundles.get(task).cloned().unwrap_or_default()
+    }
+
+    /// What the tasks of a workload run cannot be said for certain any more.
+    pub(crate) fn clouded(&mut self, name: WorkloadName) {
+        self.clouded.insert(name);
+    }
+
+    pub(crate) fn is_clouded(&self, name: &WorkloadName) -> bool {
+        self.clouded.contains(name)
     }
 
     fn asked(&mut self, name: &WorkloadName) -> &mut Asked {

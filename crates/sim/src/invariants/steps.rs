@@ -59,6 +59,9 @@ impl World {
             })
             .flatten()
             .collect();
+        if let Err(violation) = self.check_unread(term, effects, &launches) {
+            return self.violate(violation);
+        }
         let kills = effects
             .calls
             .iter()

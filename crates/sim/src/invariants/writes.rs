@@ -107,7 +107,8 @@ impl World {
         let explained = self
             .memory
             .explains(&task.id, &task.workload, task.number, reason)
-            || (reason == StopReason::Surplus && self.is_beside_a_doubted_one(task));
+            || (reason == StopReason::Surplus
+                && (self.is_beside_a_doubted_one(task) || self.is_beside_an_unreadable_one(task)));
         if self.memory.stopped.insert(task.id.clone()) && !explained {
             return Err(format!(
                 "{} is to be stopped ({reason:?}) for no reason",
@@ -125,7 +126,10 @@ impl World {
     }
 
     /// Other stored tasks of the same instance.
-    fn stored_beside<'a>(&'a self, task: &'a TaskRecord) -> impl Iterator<Item = &'a TaskRecord> {
+    pub(super) fn stored_beside<'a>(
+        &'a self,
+        task: &'a TaskRecord,
+    ) -> impl Iterator<Item = &'a TaskRecord> {
         self.keeper
             .records
             .values()
@@ -264,7 +268,7 @@ impl World {
             self.keeper.records.get(&key),
         ) {
             (Some(template), Some(Record::Revision(revision)))
-                if *template == revision.template =>
+                if *template == revision.template && !self.memory.is_clouded(workload) =>
             {
                 Err(format!(
                     "the update of {workload} to {to} begins again, which was rolled back"
