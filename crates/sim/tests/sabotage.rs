@@ -268,7 +268,9 @@ fn a_missing_brake_is_found() {
 
 #[test]
 fn a_stop_while_the_brake_is_on_is_found() {
-    assert_found(Sabotage::StopWhileBraked, &["though the brake is on"]);
+    // Or it looks like a deployment that does not wait until enough are ready.
+    let explained = ["though the brake is on", "instances are ready and not"];
+    assert_found(Sabotage::StopWhileBraked, &explained);
 }
 
 #[test]
