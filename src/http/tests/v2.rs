@@ -289,7 +289,7 @@ async fn tasks_are_paged_filtered_and_sorted() {
         ("?agent=agent-2&limit=1", 20, "web-21", 1),
         ("?sort=-host&limit=2", 45, "web-36", 2),
         ("?sort=state&offset=35&limit=1", 45, "web-1", 1),
-        ("?sort=-launched&limit=1", 45, "db-1", 1),
+        ("?sort=-launched&limit=1", 45, "web-36", 1),
         ("?sort=running&limit=1", 45, "web-1", 1),
         ("?sort=health&offset=44", 45, "web-4", 1),
     ] {
@@ -304,7 +304,7 @@ async fn tasks_are_paged_filtered_and_sorted() {
     assert_eq!(agents["items"][1]["hostname"], "host-2.example");
     assert_eq!(agents["items"][1]["tasks"], 20);
     assert_eq!(agents["items"][1]["cpus"], 10.0);
-    assert_eq!(agents["items"][2]["workloads"], json!({"db": 5}));
+    assert_eq!(agents["items"][2]["workloads"], json!({"web": 5}));
 }
 
 #[actix_web::test]
