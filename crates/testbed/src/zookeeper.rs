@@ -248,9 +248,32 @@ impl Server {
         }
     }
 
-    /// Stops it from running (SIGSTOP). Its connections stay open, and nothing answers.
+    /// Stops it from running (SIGSTOP), and waits until every thread stands still: on a busy machine
+    /// some go on for a while. Its connections stay open, and nothing answers.
+    ///
+    /// # Panics
+    /// When it goes on.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        let until = Instant::now() + PATIENCE;
+        while !self.stands_still() {
+            assert!(Instant::now() < until, "a server that was stopped goes on");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn stands_still(&self) -> bool {
+        let Some(pid) = self.pid() else {
+            return true;
+        };
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).expect("the threads of a child");
+        threads.flatten().all(|thread| {
+            // One that has just ended does nothing either.
+            let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            // The name, in parentheses, may hold blanks.
+            let state = stat.rsplit_once(") ").map(|(_, rest)| rest);
+            state.is_none_or(|state| state.starts_with(['T', 'Z', 'X']))
+        })
     }
 
     /// Lets it run on (SIGCONT).
