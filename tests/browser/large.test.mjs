@@ -3,15 +3,15 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 
-import { launch, none, tooWide, withPage } from "./support/browser.mjs";
+import { launch, longestTask, none, tooWide, withPage } from "./support/browser.mjs";
 import { World, declared } from "./support/gantry.mjs";
 import { until } from "./support/wait.mjs";
 
 const WORKLOADS = 20;
 const EACH = 500;
 
-/** Longest that the page may be deaf to a key, in milliseconds: mostly it is 50, but the machine has other things to do. */
-const DEAF_MAX = 1_000;
+/** Longest that the page may be deaf to a key, in milliseconds of processor time. */
+const DEAF_MAX = 300;
 
 describe("ten thousand tasks", () => {
   let world, browser;
@@ -31,10 +31,6 @@ describe("ten thousand tasks", () => {
 
   test("stay at hand while they change", async (context) => {
     await withPage(browser, world.base, {}, async (page, { go }) => {
-      await page.addInitScript(() => {
-        window.deaf = 0;
-        new PerformanceObserver((list) => list.getEntries().forEach(({ duration }) => (window.deaf = Math.max(window.deaf, duration)))).observe({ type: "longtask" });
-      });
       await go();
       await page.getByText("10,000").first().waitFor();
       none(await tooWide(page), "overview");
@@ -43,18 +39,18 @@ describe("ten thousand tasks", () => {
       await rows.first().waitFor();
       const shown = await rows.count();
       assert.ok(shown >= 50 && shown <= 200, `${shown} rows: the server pages`);
-      await page.evaluate(() => (window.deaf = 0));
 
       // 1,500 tasks are replaced while somebody looks for one of another workload.
-      for (const index of [0, 1, 2]) await world.ask("POST", "/api/v2/kill", { workload: `work-${index}` });
-      await page.locator("input[type=search]").pressSequentially("work-19-50", { delay: 60 });
-      await until("what was looked for", async () => (await rows.count()) === 2);
-      assert.equal(await page.locator("input[type=search]").inputValue(), "work-19-50", "no letter is lost");
-      await running(WORKLOADS * EACH);
-      await page.getByRole("link", { name: "work-19-500" }).waitFor();
-      const deaf = await page.evaluate(() => window.deaf);
-      context.diagnostic(`deaf for at most ${deaf} ms`);
-      assert.ok(deaf < DEAF_MAX, `the page was deaf for ${deaf} ms`);
+      const deaf = await longestTask(browser, page, async () => {
+        for (const index of [0, 1, 2]) await world.ask("POST", "/api/v2/kill", { workload: `work-${index}` });
+        await page.locator("input[type=search]").pressSequentially("work-19-50", { delay: 60 });
+        await until("what was looked for", async () => (await rows.count()) === 2);
+        assert.equal(await page.locator("input[type=search]").inputValue(), "work-19-50", "no letter is lost");
+        await running(WORKLOADS * EACH);
+        await page.getByRole("link", { name: "work-19-500" }).waitFor();
+      });
+      context.diagnostic(`deaf for at most ${deaf} ms of processor time`);
+      assert.ok(deaf < DEAF_MAX, `the page was deaf for ${deaf} ms of processor time`);
     });
   });
 

@@ -81,6 +81,25 @@ export async function withPage(browser, base, options, test) {
   await opened.close();
 }
 
+/**
+ * Does something, and gives the milliseconds of processor time that the longest task of a page took meanwhile: for so
+ * long a key is not answered. Processor time, as a machine that is busy with other things says nothing about the page.
+ */
+export async function longestTask(browser, page, act) {
+  await browser.startTracing(page, { categories: ["__metadata", "toplevel"] });
+  let trace;
+  try {
+    await act();
+  } finally {
+    trace = JSON.parse(await browser.stopTracing());
+  }
+  const threadOf = ({ pid, tid }) => `${pid} ${tid}`;
+  const pages = new Set(trace.traceEvents.filter(({ name, args }) => name === "thread_name" && args.name === "CrRendererMain").map(threadOf));
+  const took = trace.traceEvents.filter((event) => event.tdur !== undefined && pages.has(threadOf(event))).map(({ tdur }) => tdur / 1_000);
+  assert.ok(took.length > 0, "the browser told of no task of a page");
+  return took.reduce((longest, one) => Math.max(longest, one));
+}
+
 /** Waits until the page shows its heading, that is: until it has been read. */
 export async function shown(page) {
   await page.locator("#page[data-shown] h1").first().waitFor();
