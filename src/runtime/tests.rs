@@ -92,7 +92,7 @@ fn offer(id: &str) -> MesosEvent {
             reservations: Arc::default(),
             value: EntryValue::Scalar(Scalar::Cpus, Amount::from_units(8)),
         }],
-        unavailable_from: None,
+        unavailable: None,
     }])
 }
 

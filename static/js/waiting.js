@@ -34,6 +34,7 @@ export function waiting(why) {
 
 const STAGES = {
   constraints: "satisfy the constraints",
+  maintenance: "are not about to be maintained",
   colocation: "are on an allowed host",
   resources: "have the resources",
   ports: "have the ports",

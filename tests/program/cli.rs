@@ -206,6 +206,7 @@ big/one is waiting: 1 wanted, 1 waiting
 TEST LEFT RULED OUT
 offers 2 -
 constraints 2 0
+maintenance 2 0
 colocation 2 0
 resources 0 2
 ports 0 0

@@ -119,7 +119,7 @@ fn offer(agent: usize, round: u64, tasks: u64) -> Offer {
                 begin + tasks as u16 - 1,
             )]))),
         ],
-        unavailable_from: None,
+        unavailable: None,
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the scheduler is told.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     Actor, AgentAddress, AgentId, DeploymentId, FrameworkId, OfferEntry, OfferId, TaskId,
@@ -88,8 +88,25 @@ pub struct Offer {
     /// What there is. Revocable and shared resources, volumes and disk sources are left out by
     /// the translator, as no service can ask for them.
     pub entries: Vec<OfferEntry>,
-    /// Maintenance of the agent begins then.
-    pub unavailable_from: Option<Timestamp>,
+    /// Maintenance of the agent, when some is scheduled. It stays in offers when it is over, until
+    /// the operator takes it off the schedule.
+    pub unavailable: Option<Unavailability>,
+}
+
+/// A window of maintenance (`Unavailability`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unavailability {
+    /// It begins then.
+    pub from: Timestamp,
+    /// It is over then; absent when nobody has said.
+    pub until: Option<Timestamp>,
+}
+
+impl Unavailability {
+    /// Whether it is under way, or begins before `lead` has passed.
+    pub fn is_near(&self, now: Timestamp, lead: Duration) -> bool {
+        self.from < now + lead && self.until.is_none_or(|until| now < until)
+    }
 }
 
 /// News of a task (`TaskStatus`).

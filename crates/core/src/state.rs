@@ -422,6 +422,8 @@ pub struct Funnel {
     pub offers: u32,
     /// …whose agent satisfies the constraints.
     pub after_constraints: u32,
+    /// …whose maintenance is neither near nor under way.
+    pub after_maintenance: u32,
     /// …that are not ruled out by colocation rules.
     pub after_colocation: u32,
     /// …with enough cpus, mem, disk and gpus.

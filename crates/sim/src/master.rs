@@ -306,7 +306,7 @@ impl World {
                 agent: self.agents[agent].address.clone(),
                 role: "sim".into(),
                 entries: bundle.entries(),
-                unavailable_from: None,
+                unavailable: None,
             });
             self.master
                 .ever_offered

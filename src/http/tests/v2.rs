@@ -361,10 +361,17 @@ async fn what_waits_says_why() {
         .collect();
     assert_eq!(
         names,
-        ["constraints", "colocation", "resources", "ports", "limits"]
+        [
+            "constraints",
+            "maintenance",
+            "colocation",
+            "resources",
+            "ports",
+            "limits"
+        ]
     );
     assert_eq!(
-        stages[2],
+        stages[3],
         json!({"name": "resources", "left": 0, "ruled_out": 1})
     );
     assert_eq!(why["funnel"]["nearest"]["hostname"], "host-1.example");

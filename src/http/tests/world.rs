@@ -236,7 +236,7 @@ impl World {
                     (8080, 8080),
                 ]))),
             ],
-            unavailable_from: None,
+            unavailable: None,
         };
         let calls = self.step(vec![MesosEvent::Offers(vec![offer])]);
         calls

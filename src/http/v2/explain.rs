@@ -114,7 +114,7 @@ pub(crate) struct Explanation<'a> {
 pub(crate) struct FunnelJson<'a> {
     at: u64,
     offers: u32,
-    stages: [Stage; 5],
+    stages: [Stage; 6],
     launched: u32,
     nearest: Option<Nearest<'a>>,
 }
@@ -141,6 +141,7 @@ impl<'a> From<&'a Funnel> for FunnelJson<'a> {
         let mut before = funnel.offers;
         let stages = [
             ("constraints", funnel.after_constraints),
+            ("maintenance", funnel.after_maintenance),
             ("colocation", funnel.after_colocation),
             ("resources", funnel.after_resources),
             ("ports", funnel.after_ports),
@@ -409,6 +410,8 @@ fn first_obstacle(funnel: &Funnel, template: Option<&Template>) -> String {
     let demand = template.map(|template| &template.demand);
     if funnel.after_constraints == 0 {
         format!("{offers}{not} satisfy the constraints")
+    } else if funnel.after_maintenance == 0 {
+        format!("{offers}{not} come from an agent free of maintenance within ten minutes")
     } else if funnel.after_colocation == 0 {
         format!("{offers}{not} come from a host that colocation rules allow")
     } else if funnel.after_resources == 0 {
@@ -449,28 +452,30 @@ mod tests {
 
     #[test]
     fn names_the_first_test_that_no_offer_passes() {
-        let funnel = |after: [u32; 5]| Funnel {
+        let funnel = |after: [u32; 6]| Funnel {
             offers: 12,
             after_constraints: after[0],
-            after_colocation: after[1],
-            after_resources: after[2],
-            after_ports: after[3],
-            after_limits: after[4],
+            after_maintenance: after[1],
+            after_colocation: after[2],
+            after_resources: after[3],
+            after_ports: after[4],
+            after_limits: after[5],
             ..Funnel::default()
         };
         for (after, word) in [
-            ([0, 0, 0, 0, 0], "constraints"),
-            ([5, 0, 0, 0, 0], "colocation"),
-            ([5, 5, 0, 0, 0], "resources"),
-            ([5, 5, 5, 0, 0], "ports"),
-            ([5, 5, 5, 5, 0], "starting"),
-            ([5, 5, 5, 5, 3], "3 of 12 offers fit"),
+            ([0, 0, 0, 0, 0, 0], "constraints"),
+            ([5, 0, 0, 0, 0, 0], "maintenance"),
+            ([5, 5, 0, 0, 0, 0], "colocation"),
+            ([5, 5, 5, 0, 0, 0], "resources"),
+            ([5, 5, 5, 5, 0, 0], "ports"),
+            ([5, 5, 5, 5, 5, 0], "starting"),
+            ([5, 5, 5, 5, 5, 3], "3 of 12 offers fit"),
         ] {
             let text = first_obstacle(&funnel(after), None);
             assert!(text.contains(word), "{after:?}: {text}");
         }
-        let stages = FunnelJson::from(&funnel([9, 9, 4, 4, 1])).stages;
-        assert_eq!(stages.map(|stage| stage.ruled_out), [3, 0, 5, 0, 3]);
+        let stages = FunnelJson::from(&funnel([9, 8, 8, 4, 4, 1])).stages;
+        assert_eq!(stages.map(|stage| stage.ruled_out), [3, 1, 0, 4, 0, 3]);
     }
 
     #[test]

@@ -3,11 +3,11 @@
 //! prost turns a missing required field into its default and leaves an unknown enum value a number.
 //! Here is where both are noticed: the item is refused with a reason, the rest goes on.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use gantry_core::{
     AgentAddress, AgentId, Amount, EntryValue, Offer, OfferEntry, OfferId, PortSet, Reservation,
-    Reservations, Scalar, StatusUpdate, TaskId, TaskState, Timestamp,
+    Reservations, Scalar, StatusUpdate, TaskId, TaskState, Timestamp, Unavailability,
 };
 use gantry_mesos::v1;
 
@@ -52,11 +52,20 @@ pub(crate) fn offer(offer: v1::Offer) -> Result<Offer, Unusable> {
         agent: Arc::new(agent),
         role: role.into(),
         entries,
-        unavailable_from: offer.unavailability.map(|unavailability| {
-            let nanoseconds = u64::try_from(unavailability.start.nanoseconds).unwrap_or(0);
-            Timestamp::from_millis(nanoseconds / 1_000_000)
-        }),
+        unavailable: offer.unavailability.map(window),
     })
+}
+
+/// A window whose length is not to be understood has no end.
+fn window(unavailability: v1::Unavailability) -> Unavailability {
+    let nanoseconds = u64::try_from(unavailability.start.nanoseconds).unwrap_or(0);
+    let from = Timestamp::from_millis(nanoseconds / 1_000_000);
+    let lasts = unavailability.duration;
+    let lasts = lasts.and_then(|duration| u64::try_from(duration.nanoseconds).ok());
+    Unavailability {
+        from,
+        until: lasts.map(|nanoseconds| from + Duration::from_nanos(nanoseconds)),
+    }
 }
 
 /// News of a task.
@@ -254,7 +263,8 @@ mod tests {
             "url": {"scheme": "http", "path": "/slave(1)",
                     "address": {"hostname": "one.example", "ip": "10.0.0.1", "port": 5061}},
             "allocation_info": {"role": "web"},
-            "unavailability": {"start": {"nanoseconds": 1_500_000_000_i64}},
+            "unavailability": {"start": {"nanoseconds": 1_500_000_000_i64},
+                               "duration": {"nanoseconds": 2_000_000_000_i64}},
             "resources": resources,
             "attributes": attributes,
         }))
@@ -297,7 +307,11 @@ mod tests {
         assert_eq!(offer.agent.ip, "10.0.0.1");
         assert_eq!(offer.agent.port, 5061);
         assert_eq!(&*offer.role, "web");
-        assert_eq!(offer.unavailable_from, Some(Timestamp::from_millis(1500)));
+        let window = Unavailability {
+            from: Timestamp::from_millis(1500),
+            until: Some(Timestamp::from_millis(3500)),
+        };
+        assert_eq!(offer.unavailable, Some(window));
         assert_eq!(
             offer.agent.attributes,
             [("rack", "a"), ("level", "-2.5"), ("units", "[1-3, 5-5]")]

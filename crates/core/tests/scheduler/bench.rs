@@ -328,7 +328,7 @@ impl Bench {
             agent: agent.clone(),
             role: "*".into(),
             entries,
-            unavailable_from: None,
+            unavailable: None,
         }
     }
 

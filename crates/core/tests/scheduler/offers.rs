@@ -96,14 +96,48 @@ fn new_work_revives_and_repeats_while_it_waits() {
 }
 
 #[test]
-fn offers_of_agents_about_to_be_maintained_are_not_used() {
+fn offers_of_agents_about_to_be_maintained_are_not_used_until_that_is_over() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let host = agent("a", &[]);
+    let from = bench.now + Duration::from_secs(900);
+    let window = Unavailability {
+        from,
+        until: Some(from + Duration::from_secs(300)),
+    };
+    // The operator has left it on the schedule, so that it stays in every offer.
+    let offer = |bench: &mut Bench, until| {
+        bench.forget_calls();
+        let mut offer = bench.offer_of(&host, entries(8.0, 1024, &[]));
+        offer.unavailable = Some(Unavailability { until, ..window });
+        bench.event(MesosEvent::Offers(vec![offer]));
+    };
+    bench.advance(Duration::from_secs(301));
+    for _ in 0..2 {
+        offer(&mut bench, window.until);
+        assert_eq!(bench.declined(), 1);
+        bench.nothing_else();
+        let funnel = bench.workload("web").funnel.clone().unwrap();
+        assert_eq!((funnel.after_constraints, funnel.after_maintenance), (1, 0));
+        bench.advance(Duration::from_secs(898)); // Before it, and just before its end.
+    }
+    bench.advance(Duration::from_secs(1));
+    offer(&mut bench, None);
+    assert_eq!(bench.declined(), 1, "nobody has said when it ends");
+    offer(&mut bench, window.until);
+    assert_eq!(bench.accepted().len(), 1);
+}
+
+#[test]
+fn an_agent_is_used_while_its_maintenance_is_far() {
     let mut bench = Bench::new(vec![service("web", 1)]);
     let host = agent("a", &[]);
     let mut offer = bench.offer_of(&host, entries(8.0, 1024, &[]));
-    offer.unavailable_from = Some(bench.now + Duration::from_secs(60));
+    offer.unavailable = Some(Unavailability {
+        from: bench.now + Duration::from_secs(601),
+        until: None,
+    });
     bench.event(MesosEvent::Offers(vec![offer]));
-    assert_eq!(bench.declined(), 1);
-    bench.nothing_else();
+    assert_eq!(bench.accepted().len(), 1);
 }
 
 #[test]

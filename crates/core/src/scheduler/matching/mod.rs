@@ -33,7 +33,7 @@ const BATCH_WAIT: Duration = Duration::from_millis(250);
 /// For how long an offer is refused that was held in vain: the agent is busy starting tasks.
 const REFUSE_BUSY: Duration = Duration::from_secs(1);
 
-/// Offers of agents whose maintenance begins sooner than this are not used.
+/// Offers of agents whose maintenance begins sooner than this are not used until it is over.
 const MAINTENANCE_LEAD: Duration = Duration::from_secs(600);
 
 /// An offer that a waiting service could use, and how far.
@@ -156,12 +156,18 @@ impl Scheduler {
             funnel.offers += 1;
             match placing.judge(lot, self.now) {
                 Verdict::Constraints => continue,
+                Verdict::Maintenance => {
+                    funnel.after_constraints += 1;
+                    continue;
+                }
                 Verdict::Colocation => {
                     funnel.after_constraints += 1;
+                    funnel.after_maintenance += 1;
                     continue;
                 }
                 Verdict::Resources { lack } => {
                     funnel.after_constraints += 1;
+                    funnel.after_maintenance += 1;
                     funnel.after_colocation += 1;
                     if nearest.is_none_or(|(best, _)| lack < best) {
                         nearest = Some((lack, position));
@@ -170,6 +176,7 @@ impl Scheduler {
                 }
                 Verdict::Ports => {
                     funnel.after_constraints += 1;
+                    funnel.after_maintenance += 1;
                     funnel.after_colocation += 1;
                     funnel.after_resources += 1;
                     if nearest.is_none() {
@@ -179,6 +186,7 @@ impl Scheduler {
                 }
                 Verdict::Fits { room } => {
                     funnel.after_constraints += 1;
+                    funnel.after_maintenance += 1;
                     funnel.after_colocation += 1;
                     funnel.after_resources += 1;
                     funnel.after_ports += 1;

@@ -43,7 +43,9 @@ impl Groups {
 pub(super) enum Verdict {
     /// The agent does not satisfy a constraint.
     Constraints,
-    /// A colocation rule forbids the agent, or its maintenance is near.
+    /// The agent's maintenance is near or under way.
+    Maintenance,
+    /// A colocation rule forbids the agent.
     Colocation,
     /// Too little cpus, mem, disk or gpus.
     Resources {
@@ -96,11 +98,11 @@ impl<'a> Placing<'a> {
         if !self.allows_now(lot) {
             return Verdict::Constraints;
         }
-        let near = lot
-            .offer
-            .unavailable_from
-            .is_some_and(|from| from < now + MAINTENANCE_LEAD);
-        if near || !self.allows_beside(lot) {
+        let unavailable = lot.offer.unavailable;
+        if unavailable.is_some_and(|window| window.is_near(now, MAINTENANCE_LEAD)) {
+            return Verdict::Maintenance;
+        }
+        if !self.allows_beside(lot) {
             return Verdict::Colocation;
         }
         let demand = &self.template.demand;
