@@ -21,6 +21,7 @@ mod readiness;
 mod reconciliation;
 mod resources;
 mod restarts;
+mod returned;
 mod strangers;
 mod takeover;
 mod unreadable;

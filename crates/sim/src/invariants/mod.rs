@@ -165,11 +165,6 @@ impl Memory {
         self.strangers.contains(task)
     }
 
-    /// Whether there was a doubt about any task of a workload.
-    fn is_any_doubted(&self, name: Option<&WorkloadName>, framework: &str) -> bool {
-        is_any_of(&self.doubted, name, framework)
-    }
-
     /// Whether an operator wants any task of a workload restarted.
     fn is_any_by_hand(&self, name: Option<&WorkloadName>, framework: &str) -> bool {
         is_any_of(&self.by_hand, name, framework)

@@ -224,10 +224,9 @@ impl World {
         // A task that fails three times is enough; one that somebody restarts has its own time.
         let excused = self.memory.inherits.contains(&now.id)
             || reason.contains(" times")
-            || self.memory.is_any_by_hand(now.kind.workload(), &self.plan.settings.framework)
-            // What comes back may take the place of a task that is being moved.
-            || (reason.starts_with("the new task")
-                && self.memory.is_any_doubted(now.kind.workload(), &self.plan.settings.framework));
+            || self
+                .memory
+                .is_any_by_hand(now.kind.workload(), &self.plan.settings.framework);
         let took = at.since(now.started_at);
         if !excused && took < limit {
             return Err(format!(

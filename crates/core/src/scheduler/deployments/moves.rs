@@ -116,7 +116,7 @@ impl Rule {
 enum Progress {
     Moving,
     Moved,
-    /// What had begun before ended with a task that is to be moved, too.
+    /// There is a task that is to be moved, too, and that its time has not begun for.
     Again,
     Failed(String),
 }
@@ -542,10 +542,7 @@ impl Scheduler {
         match old {
             None if ready => Progress::Moved,
             _ if doubtful => Progress::Moving,
-            // It began with what an operator had asked for before, which is done.
-            Some(old) if old.goal == Goal::Run && one.old.is_some_and(|uuid| uuid != old.uuid) => {
-                Progress::Again
-            }
+            Some(old) if old.goal == Goal::Run && !self.is_kept(one, old) => Progress::Again,
             Some(old) if old.goal == Goal::Run => Progress::Failed(format!(
                 "the new task of {name} did not become ready in time{}",
                 one.refusal()
@@ -563,6 +560,13 @@ impl Scheduler {
             )),
             _ => Progress::Moving,
         }
+    }
+
+    /// Whether an old task stays because the time for its replacement was over. Any other that is to
+    /// stay has come back beside what was launched instead of it, or what an operator had asked for
+    /// before is done.
+    fn is_kept(&self, one: &Move, old: &Task) -> bool {
+        one.old == Some(old.uuid) && self.now >= one.deadline
     }
 
     /// Whether nothing has moved, and nothing could be moved, for too long.
