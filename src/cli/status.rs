@@ -56,6 +56,8 @@ struct Leadership {
     role: String,
     leader: Option<Member>,
     as_of: Option<u64>,
+    fault: Option<String>,
+    read_fault: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -197,6 +199,12 @@ fn about(overview: &Overview, out: &mut dyn Write) -> std::io::Result<()> {
     match leadership.as_of {
         Some(at) => writeln!(out, ", shows its copy of {} ago", ago(at))?,
         None => writeln!(out)?,
+    }
+    if let Some(fault) = &leadership.fault {
+        writeln!(out, "cannot lead  {}", clean(fault))?;
+    }
+    if let Some(fault) = &leadership.read_fault {
+        writeln!(out, "cannot read  {}", clean(fault))?;
     }
     write!(out, "master       {}", clean(&connection.state))?;
     if let Some(master) = &connection.master {

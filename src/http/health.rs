@@ -50,9 +50,14 @@ struct Found {
 
 impl Found {
     fn verdict(self) -> (StatusCode, String) {
-        // What will not mend itself is told at once, however fresh the last heartbeat.
-        if let Some(fault) = self.standing.fault {
-            return (StatusCode::INTERNAL_SERVER_ERROR, fault);
+        // Marathon stops a deployment of a version that cannot lead before it has replaced those that
+        // can.
+        if let Some(fault) = self
+            .standing
+            .faults()
+            .find(|fault| fault.is_of_this_version)
+        {
+            return (StatusCode::INTERNAL_SERVER_ERROR, fault.reason.clone());
         }
         if self.standing.role != Role::Leader {
             return self.stand_by();
@@ -118,15 +123,14 @@ impl Found {
         // It speaks of the store, where that is the problem.
         let connection = self.waits_for_an_operator();
         let connection = connection.then(|| self.connection.problem()).flatten();
-        [
+        let faults = self.standing.faults().map(|fault| fault.reason.clone());
+        let others = [
             connection.or_else(|| self.connection.store.problem()),
             self.home.reach.problem(),
             brake,
             super::unreadable::clause(&self.unreadable),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        ];
+        faults.chain(others.into_iter().flatten()).collect()
     }
 }
 

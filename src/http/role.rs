@@ -90,7 +90,8 @@ pub(super) async fn answer(
 }
 
 fn nothing_read(state: &AppState, standing: &Standing) -> ApiError {
-    let why = standing.fault.clone();
+    let why = standing.read_fault.as_ref().or(standing.fault.as_ref());
+    let why = why.map(|fault| fault.reason.clone());
     let why = why.or_else(|| state.handle().home().reach.problem());
     let why = why.map_or_else(String::new, |why| format!(": {why}"));
     ApiError::new(

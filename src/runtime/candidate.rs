@@ -1,6 +1,6 @@
 //! From term to term: stand by, campaign, act while the lease holds, stand by again.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
 use gantry_core::{Found, FrameworkId, Key, Record, ServiceSpec, Settings, Write, stored_view};
 use gantry_mesos::{scheduler::SchedulerConfig, v1::FrameworkInfo};
@@ -23,7 +23,7 @@ const STOP_WITHIN: Duration = Duration::from_secs(4);
 /// What stands for a framework id that is to be forgotten, where nobody knows it.
 const UNKNOWN_ID: &str = "unknown";
 
-/// A term of this length shows that what ended the one before it is mended.
+/// A term of this length, ours or another's, shows that what ended the one before it is mended.
 const SOUND: Duration = Duration::from_secs(60);
 
 /// How long a candidate waits for its election, or for the news of another's, before it reads what
@@ -207,7 +207,7 @@ impl<H: Home> Candidate<H> {
                 }
                 RuntimeError::Store(error) if self.has_another_term(&error) => {
                     tracing::error!(%error, "this term is over");
-                    self.fault(&error);
+                    self.fault_of_term(&error);
                 }
                 error => return Err(error),
             }
@@ -243,22 +243,30 @@ impl<H: Home> Candidate<H> {
                 let home = &self.home;
                 let campaign = async {
                     sleep(pause).await;
-                    home.campaign().await
+                    tokio::select! {
+                        never = see_another_lead(&handle) => match never {},
+                        outcome = home.campaign() => outcome,
+                    }
                 };
                 tokio::select! {
                     never = copy(home, &handle, &settings) => match never {},
                     outcome = campaign => outcome,
                 }
             };
-            let outcome = match outcome {
-                Ok(store) => self.begin(store).await,
-                Err(error) => Err(error.into()),
+            let store = match outcome {
+                Ok(store) => store,
+                Err(error) => {
+                    tracing::error!(%error, "this Gantry cannot lead");
+                    self.pause_longer();
+                    self.handle.shared().place.fault((&error).into());
+                    continue;
+                }
             };
-            match outcome {
+            match self.begin(store).await {
                 Ok(term) => return term,
                 Err(RuntimeError::Store(error)) => {
                     tracing::error!(%error, "this Gantry cannot lead");
-                    self.fault(&error);
+                    self.fault_of_term(&error);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "the term ended before it began");
@@ -268,17 +276,41 @@ impl<H: Home> Candidate<H> {
         }
     }
 
-    fn fault(&mut self, error: &StoreError) {
+    fn pause_longer(&mut self) {
         self.fault_pause = (self.fault_pause * 2).clamp(RETRY_FIRST, RETRY_MAX);
         self.pause = self.fault_pause;
+    }
+
+    fn fault_of_term(&mut self, error: &StoreError) {
+        self.pause_longer();
         // Of the others the connection tells; these last.
         if !matches!(
             error,
             StoreError::Unavailable { .. } | StoreError::Refused { .. }
         ) {
-            self.handle.shared().place.fault(error.to_string());
+            self.handle.shared().place.fault(error.into());
         }
     }
+}
+
+/// Notices while we wait for our turn that what kept us from acting is mended: another has led for
+/// long enough. As long as it is not, every other meets the same, and the turn comes back to us.
+async fn see_another_lead(handle: &Handle) -> Infallible {
+    let mut leader = None;
+    let mut since = Instant::now();
+    while handle.standing().fault.is_some() {
+        sleep(LOOK_EVERY).await;
+        // Who led is remembered while nobody can be asked.
+        let reached = handle.home().reach.problem().is_none();
+        let leads = handle.other_leader().filter(|_| reached);
+        let leads = leads.map(|leads| leads.id);
+        if leads != leader {
+            (leader, since) = (leads, Instant::now());
+        } else if leader.is_some() && since.elapsed() >= SOUND {
+            handle.shared().place.mended();
+        }
+    }
+    pending().await
 }
 
 async fn load(store: &dyn Store, forget: Option<&FrameworkId>) -> Result<Found, StoreError> {
@@ -348,7 +380,7 @@ async fn copy(home: &impl Home, handle: &Handle, settings: &Settings) -> Infalli
             Err(error @ StoreError::Unavailable { .. }) => {
                 tracing::debug!(%error, "what is stored could not be read");
             }
-            Err(error) => shared.place.fault(error.to_string()),
+            Err(error) => shared.place.read_fault((&error).into()),
         }
         let pause = (began.elapsed() * COPY_SHARE).clamp(COPY_EVERY, COPY_PAUSE_MAX);
         sleep(pause).await;

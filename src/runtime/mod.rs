@@ -53,7 +53,7 @@ pub use handle::{ANSWER_WITHIN, COMMANDS_MAX, CommandError, Handle};
 pub use master::{client, framework_info};
 pub use metrics::{Durations, Metrics, Number};
 pub use modules::Questions;
-pub use role::{HomeKind, HomeStatus, Reach, Role, Shown, Standing};
+pub use role::{Fault, HomeKind, HomeStatus, Reach, Role, Shown, Standing};
 pub(crate) use translate::agent_attributes;
 
 use clock::Clock;

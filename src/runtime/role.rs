@@ -6,7 +6,7 @@ use std::{
 };
 
 use gantry_core::Timestamp;
-use gantry_store::{Lease, Member};
+use gantry_store::{Lease, Member, StoreError};
 
 /// What this process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,30 @@ pub struct Standing {
     pub shown: Shown,
     /// Why the last term ended, as a clause.
     pub ended: Option<String>,
-    /// Why it can neither act nor read what is stored until somebody mends it, as a clause.
-    pub fault: Option<String>,
+    /// What keeps it from acting: why it last could not. Stays until it acts, or another has acted for
+    /// long enough to show that it is mended.
+    pub fault: Option<Fault>,
+    /// What keeps it from reading what is stored. Stays until that is read.
+    pub read_fault: Option<Fault>,
+}
+
+/// What stays wrong until somebody mends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What is wrong and what to do, as a clause.
+    pub reason: String,
+    /// Whether this version of Gantry is what is wrong, so that another in its place helps. Nothing
+    /// else is helped by starting a process anew.
+    pub is_of_this_version: bool,
+}
+
+impl From<&StoreError> for Fault {
+    fn from(error: &StoreError) -> Self {
+        Self {
+            reason: error.to_string(),
+            is_of_this_version: matches!(error, StoreError::NewerLayout { .. }),
+        }
+    }
 }
 
 /// What readers see.
@@ -166,6 +188,7 @@ impl Place {
                 shown: Shown::Nothing,
                 ended: None,
                 fault: None,
+                read_fault: None,
             },
             lease: None,
         }))
@@ -195,6 +218,7 @@ impl Place {
         standing.shown = Shown::Live;
         standing.ended = None;
         standing.fault = None;
+        standing.read_fault = None;
     }
 
     pub(crate) fn stand_by(&self, now: Timestamp, ended: String) {
@@ -207,11 +231,22 @@ impl Place {
     pub(crate) fn show_copy(&self, at: Timestamp) {
         let standing = &mut self.lock().standing;
         standing.shown = Shown::Copy { at };
-        standing.fault = None;
+        standing.read_fault = None;
     }
 
-    pub(crate) fn fault(&self, fault: String) {
+    /// It cannot act.
+    pub(crate) fn fault(&self, fault: Fault) {
         self.lock().standing.fault = Some(fault);
+    }
+
+    /// It might act again.
+    pub(crate) fn mended(&self) {
+        self.lock().standing.fault = None;
+    }
+
+    /// It cannot read what is stored.
+    pub(crate) fn read_fault(&self, fault: Fault) {
+        self.lock().standing.read_fault = Some(fault);
     }
 
     fn lock(&self) -> MutexGuard<'_, Held> {
@@ -230,6 +265,14 @@ impl Held {
 }
 
 impl Standing {
+    /// Everything that stays wrong until somebody mends it.
+    pub fn faults(&self) -> impl Iterator<Item = &Fault> {
+        // The same may keep it from both.
+        let of_reading = self.read_fault.as_ref();
+        let of_reading = of_reading.filter(|fault| Some(*fault) != self.fault.as_ref());
+        self.fault.iter().chain(of_reading)
+    }
+
     fn stand_by(&mut self, now: Timestamp) {
         if self.role != Role::StandBy {
             self.role = Role::StandBy;

@@ -59,13 +59,17 @@ async fn start_with(store: Arc<dyn Store>, instances: u32) -> (Handle, Loops) {
     (handle, loops)
 }
 
-/// A handle of a process of this name; `leader` is who leads, as its home sees it.
-fn handle(name: &str, leader: fn(&Member) -> Option<Member>) -> Handle {
-    let me = Member {
+fn member(name: &str) -> Member {
+    Member {
         id: name.to_owned(),
         host: format!("{name}.example"),
         url: None,
-    };
+    }
+}
+
+/// A handle of a process of this name; `leader` is who leads, as its home sees it.
+fn handle(name: &str, leader: fn(&Member) -> Option<Member>) -> Handle {
+    let me = member(name);
     let status = HomeStatus {
         kind: HomeKind::ZooKeeper,
         reach: Reach::Connected {

@@ -13,7 +13,7 @@
 //   [data-panel=why]          why a workload waits; [data-side=old|new] the two sides of a deployment; [data-tile] tiles
 //   #confirm                  the question: #confirm-diff [data-change=creates|stops|replaces], #confirm-typed,
 //                             #confirm-reason, #confirm-lines (#confirm-cli, #confirm-curl), #confirm-go, #confirm-cancel
-//   .banner[data-banner]      in #problem: away stand-by fault store master brake open module-<name>
+//   .banner[data-banner]      in #problem: away stand-by fault read-fault store master brake open module-<name>
 //   #keyboard                 the list of keys; #session who is logged in; #toasts what became of things
 //   .output[data-own]         a followed text: [data-output=follow|wrap|search|next|previous|end|earlier|download], pre.log
 //   [data-stream]             stdout and stderr of a task

@@ -15,11 +15,12 @@ export function notices(status, error) {
   if (error) return banner("away", "unreachable", true, sentence(error.message), " What is shown is the last known state.");
   if (!status) return null;
   const { leadership, brake, connection, deployments_at_work: moves } = status;
-  const { role, fault, store } = leadership;
+  const { role, fault, read_fault: unread, store } = leadership;
   const lost = !store.connected && store.problem;
   return [
     role === "leader" ? null : standBy(leadership),
-    fault && banner("fault", "unhealthy", true, sentence(fault), " This Gantry neither leads nor reads what is stored until this is mended."),
+    fault && banner("fault", "unhealthy", true, sentence(fault), fault === unread ? " This Gantry neither leads nor reads what is stored until this is mended." : " This Gantry does not lead until this is mended."),
+    unread && unread !== fault && banner("read-fault", "unhealthy", true, sentence(unread), " This Gantry does not read what is stored until this is mended."),
     lost && banner("store", "unreachable", true, sentence(lost), " Nothing is started or stopped until it is back; tasks keep running."),
     brake && braked(brake, moves),
     !lost && connection.problem && banner("master", "unreachable", true, sentence(connection.problem), " What is shown is the last known state; tasks keep running."),

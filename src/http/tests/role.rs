@@ -7,7 +7,7 @@ use std::{
 
 use actix_web::{body::MessageBody as _, dev::ServerHandle};
 use gantry_core::{Timestamp, View};
-use gantry_store::{Lease, Member};
+use gantry_store::{Lease, Member, StoreError};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::world::{OWN_URL, START, World, member, rich_service, service};
@@ -394,7 +394,9 @@ async fn health_says_everything_and_fails_only_where_a_restart_may_help() {
     let world = World::candidate(vec![service("web", 1)], impatient);
     let health = async || {
         let reply = world.get("/health").await;
-        (reply.status.as_u16(), reply.body)
+        // As HTML; nothing of it is in here otherwise.
+        let text = reply.body.replace("&#x60;", "`").replace("&#x3D;", "=");
+        (reply.status.as_u16(), text)
     };
     let lost = || Reach::Lost {
         since: Timestamp::from_millis(START),
@@ -474,9 +476,33 @@ async fn health_says_everything_and_fails_only_where_a_restart_may_help() {
     );
 
     world.step_down(None);
-    let fault = "the layout is newer".to_owned();
-    world.shared.place.fault(fault.clone());
-    assert_eq!(health().await, (500, fault));
+    // Nor does a restart help one that cannot lead, or cannot read: what it says stays, whatever it
+    // reads meanwhile.
+    let place = &world.shared.place;
+    let no_id = StoreError::NoFrameworkId { tasks: 2 };
+    let gone = StoreError::Corrupt {
+        place: "/a".to_owned(),
+        reason: "it is gone".to_owned(),
+    };
+    place.fault((&no_id).into());
+    place.read_fault((&gone).into());
+    let says = async |faults: String| {
+        let (status, text) = health().await;
+        assert_eq!(status, 200);
+        let expected = format!("OK: stand-by, no leader is known, but {faults}; the brake is on");
+        assert!(text.starts_with(&expected), "{text}");
+    };
+    says(format!("{no_id}; {gone}")).await;
+    place.show_copy(wall());
+    says(no_id.to_string()).await;
+    let told = world.get("/api/v2/leader").await.json();
+    assert_eq!(told["fault"], no_id.to_string());
+    assert_eq!(told["read_fault"], serde_json::Value::Null);
+
+    // Another version in its place does help.
+    let newer = StoreError::NewerLayout { found: 2, known: 1 };
+    place.read_fault((&newer).into());
+    assert_eq!(health().await, (500, newer.to_string()));
 }
 
 #[actix_web::test]

@@ -33,8 +33,10 @@ pub(crate) struct LeadershipJson {
     as_of: Option<u64>,
     /// Why the last term of this process ended.
     ended: Option<String>,
-    /// What keeps it from acting and from reading until somebody mends it.
+    /// What keeps it from acting until somebody mends it.
     fault: Option<String>,
+    /// What keeps it from reading what is stored until somebody mends it.
+    read_fault: Option<String>,
     store: StoreJson,
 }
 
@@ -94,7 +96,8 @@ impl LeadershipJson {
                 Shown::Live | Shown::Nothing => None,
             },
             ended: standing.ended,
-            fault: standing.fault,
+            fault: standing.fault.map(|fault| fault.reason),
+            read_fault: standing.read_fault.map(|fault| fault.reason),
             store: StoreJson {
                 kind: home.kind.name(),
                 connected: matches!(home.reach, Reach::Always | Reach::Connected { .. }),

@@ -130,25 +130,7 @@ impl Process {
     fn start(name: &str, records: &Memory, master: &str) -> Self {
         let handle = handle(name, |_| None);
         let house = House::of(records);
-        let mut service = web(2);
-        service.template.demand.mem = Amount::from_units(32);
-        service.template.command = TaskCommand::Shell("sleep 3600".to_owned());
-        let framework = crate::config::Framework {
-            name: "fw".to_owned(),
-            task_name: "fw".to_owned(),
-            user: "root".to_owned(),
-            roles: vec!["*".to_owned()],
-            hostname: "localhost".to_owned(),
-            webui_url: String::new(),
-            failover_timeout: Duration::from_secs(3_600),
-            background: None,
-        };
-        let work = Work {
-            settings: Settings::new("fw"),
-            services: vec![service],
-            client: impatient(master),
-            info: framework_info(&framework, None, &[]),
-        };
+        let work = work(master);
         let info = work.info.clone();
         let candidate = Candidate::new(house.clone(), handle.clone(), work, None);
         let stop = CancellationToken::new();
@@ -186,8 +168,50 @@ impl Process {
         timeout(Duration::from_secs(1), leads).await.unwrap();
     }
 
+    /// Reads what is stored twice, to show it.
+    async fn reads_twice(&self) {
+        for _ in 0..2 {
+            let shown = self.handle.standing().shown;
+            until("a new copy", || self.handle.standing().shown != shown).await;
+        }
+    }
+
+    /// Why it does not lead, which stays whatever is read.
+    async fn cannot_lead(&self) -> String {
+        let fault = || self.handle.standing().fault;
+        until("the fault", || fault().is_some()).await;
+        let said = fault();
+        self.reads_twice().await;
+        assert_eq!(fault(), said);
+        assert_eq!(self.handle.standing().role, Role::StandBy);
+        said.unwrap().reason
+    }
+
     fn launched(&self) -> u64 {
         self.handle.view().counters.launched
+    }
+}
+
+/// Two tasks for this master.
+fn work(master: &str) -> Work {
+    let mut service = web(2);
+    service.template.demand.mem = Amount::from_units(32);
+    service.template.command = TaskCommand::Shell("sleep 3600".to_owned());
+    let framework = crate::config::Framework {
+        name: "fw".to_owned(),
+        task_name: "fw".to_owned(),
+        user: "root".to_owned(),
+        roles: vec!["*".to_owned()],
+        hostname: "localhost".to_owned(),
+        webui_url: String::new(),
+        failover_timeout: Duration::from_secs(3_600),
+        background: None,
+    };
+    Work {
+        settings: Settings::new("fw"),
+        services: vec![service],
+        client: impatient(master),
+        info: framework_info(&framework, None, &[]),
     }
 }
 
@@ -321,14 +345,13 @@ async fn what_cannot_be_stored_ends_the_term_and_not_the_process() {
     assert!(reason.contains("revisions/web/2"), "{reason}");
     assert!(reason.contains("nothing has changed"), "{reason}");
     process.stands_by().await;
-    let fault = || process.handle.standing().fault;
-    until("the fault", || fault().is_some()).await;
-    assert!(fault().unwrap().contains("revisions/web/2"));
+    let said = process.cannot_lead().await;
+    assert!(said.contains("revisions/web/2"), "{said}");
 
     // What led to it is forgotten with the term.
     process.house.elect();
     process.runs(2).await;
-    assert_eq!(fault(), None);
+    assert_eq!(process.handle.standing().fault, None);
     assert_eq!(desired(&process.handle), 2);
     assert_eq!(process.launched(), 0);
     cluster.shutdown().await;
@@ -434,14 +457,65 @@ async fn nobody_becomes_another_framework_while_tasks_are_recorded() {
     let lost = vec![Write::Delete(Key::Framework)];
     records.commit(lost).await.unwrap();
     process.house.elect();
-    let fault = || process.handle.standing().fault;
-    until("the fault", || fault().is_some()).await;
-    let said = fault().unwrap();
+    let said = process.cannot_lead().await;
     assert!(said.starts_with("2 tasks are recorded"), "{said}");
     assert!(said.contains("--forget-framework-id"), "{said}");
-    assert_eq!(process.handle.standing().role, Role::StandBy);
     let loaded = records.load().await.unwrap();
     let is_framework = |record: &Record| matches!(record, Record::Framework(_));
     assert!(!loaded.records.iter().any(is_framework));
     cluster.shutdown().await;
+}
+
+/// A home that cannot be led with at first, and cannot be reached for reading.
+struct Damaged(AtomicBool);
+
+impl Home for Damaged {
+    async fn campaign(&self) -> Result<Arc<dyn Store>, StoreError> {
+        if self.0.swap(false, Ordering::SeqCst) {
+            return Err(StoreError::HalfReplaced {
+                place: "here".to_owned(),
+            });
+        }
+        std::future::pending().await
+    }
+
+    async fn read(&self) -> Result<Loaded, StoreError> {
+        Err(StoreError::Unavailable {
+            reason: "the test wants it so".to_owned(),
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_kept_from_leading_is_mended_once_another_leads_for_long() {
+    let me = member("me");
+    let (tell, told) = watch::channel(HomeStatus {
+        kind: HomeKind::ZooKeeper,
+        reach: Reach::Connected {
+            since: Timestamp::ZERO,
+        },
+        leader: None,
+    });
+    let view = stored_view(wall(), &Settings::new("fw"), gantry_core::Found::default());
+    let handle = Handle::new(me, view, move || told.borrow().clone());
+    let candidate = Candidate::new(
+        Damaged(true.into()),
+        handle.clone(),
+        work("127.0.0.1:1"),
+        None,
+    );
+    tokio::spawn(candidate.run(None, CancellationToken::new()));
+    let has_fault = || handle.standing().fault.is_some();
+    until("the fault", has_fault).await;
+    tokio::time::sleep(Duration::from_secs(1_000)).await;
+    assert!(has_fault(), "nobody leads");
+    // They meet the same, one after the other.
+    for turn in 0..50 {
+        let leader = Some(member(if turn % 2 == 0 { "a" } else { "b" }));
+        tell.send_modify(|status| status.leader = leader);
+        tokio::time::sleep(Duration::from_secs(40)).await;
+        assert!(has_fault(), "turn {turn}");
+    }
+    tokio::time::sleep(Duration::from_secs(30)).await;
+    assert!(!has_fault());
 }
