@@ -35,7 +35,7 @@ pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
     HttpResponse::build(status)
         .insert_header((header::CONTENT_TYPE, "text/html; charset=utf-8"))
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .body(handlebars::html_escape(&text))
+        .body(super::html_text(&text))
 }
 
 struct Found {

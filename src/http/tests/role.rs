@@ -446,7 +446,8 @@ async fn health_says_everything_and_fails_only_where_a_restart_may_help() {
     for (state, text) in [
         (
             ConnectionState::Removed,
-            "OK, but the Mesos master has removed this framework",
+            "OK, but the Mesos master has removed this framework and ended its tasks: restart Gantry with \
+             `--forget-framework-id=f-1` to begin",
         ),
         (
             ConnectionState::FailedOver,
