@@ -32,6 +32,8 @@ struct Overview {
     brake: Option<Brake>,
     totals: Totals,
     deployments_at_work: usize,
+    #[serde(default)]
+    deployments_paused: usize,
     unknown_tasks: usize,
     warnings: Vec<String>,
 }
@@ -235,9 +237,14 @@ fn about(overview: &Overview, out: &mut dyn Write) -> std::io::Result<()> {
     for warning in warnings.filter(|text| !text.starts_with("open access")) {
         writeln!(out, "warning      {}", clean(warning))?;
     }
-    match overview.deployments_at_work {
-        0 => Ok(()),
-        many => writeln!(out, "deployments  {many} at work, see `gantry deploy list`"),
+    let paused = overview.deployments_paused;
+    match (overview.deployments_at_work, paused) {
+        (0, _) => Ok(()),
+        (all, 0) => writeln!(out, "deployments  {all} at work, see `gantry deploy list`"),
+        (all, paused) => writeln!(
+            out,
+            "deployments  {all} not over, {paused} of them paused, see `gantry deploy list`"
+        ),
     }
 }
 

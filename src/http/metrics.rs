@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use actix_web::{HttpResponse, http::header, web};
-use gantry_core::{Counts, View, Workload};
+use gantry_core::{Counts, DeploymentStatus, View, Workload};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, NoLabelSet, text::encode},
@@ -65,6 +65,7 @@ impl Collector for Snapshot {
         let encoder = &mut encoder;
         self.build(encoder)?;
         self.workloads(encoder)?;
+        self.deployments(encoder)?;
         self.framework(encoder)?;
         self.counters(encoder)?;
         runtime(encoder, self.handle.metrics())
@@ -151,6 +152,23 @@ impl Snapshot {
                     .encode_family(&labels)?
                     .encode_gauge(&f64::from(count))?;
             }
+        }
+        Ok(())
+    }
+
+    fn deployments(&self, encoder: &mut DescriptorEncoder<'_>) -> std::fmt::Result {
+        let mut metric = encoder.encode_descriptor(
+            "deployments",
+            "Rolling updates and restarts by status; ended ones as far as they are remembered",
+            None,
+            MetricType::Gauge,
+        )?;
+        for status in DeploymentStatus::NAMES {
+            let deployments = self.view.deployments.iter();
+            let count = deployments.filter(|one| one.status.name() == status);
+            metric
+                .encode_family(&[("status", status)])?
+                .encode_gauge(&(count.count() as f64))?;
         }
         Ok(())
     }
@@ -244,6 +262,11 @@ impl Snapshot {
                 "tasks_unknown",
                 "Tasks of this framework that no workload knows",
                 self.view.unknown_tasks.len() as f64,
+            ),
+            (
+                "unreadable_records",
+                "Stored records that could not be read and were not written anew since",
+                self.view.unreadable.len() as f64,
             ),
             (
                 "event_streams",

@@ -3,6 +3,7 @@
 //! The scheduler's own code decides what would happen ([`gantry_core::plan`]); this module tells
 //! it: field by field, with secrets masked, and with the limits within which tasks would move.
 
+mod declared;
 mod fields;
 mod limits;
 #[cfg(test)]
@@ -17,12 +18,13 @@ use std::{
 };
 
 use gantry_core::{
-    BackOff, Brake, Change, Declared, DeclaredSettings, Found, Record, RevisionRecord, ServiceSpec,
-    Settings, Timestamp, UpdatePolicy, WorkloadPlan, WorkloadRecord,
+    BackOff, Brake, Change, Declared, DeclaredSettings, DeploymentStatus, Found, Record,
+    RevisionRecord, ServiceSpec, Settings, Timestamp, UpdatePolicy, WorkloadPlan, WorkloadRecord,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+pub(crate) use declared::held_back;
 pub(crate) use fields::template_changes;
 pub use fields::{FieldChange, Shown};
 pub(crate) use limits::words as limits_in_words;
@@ -81,6 +83,10 @@ pub struct WorkloadReport {
     /// Within which limits tasks are replaced; absent when none is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limits: Option<String>,
+    /// Why what is declared does not run, and will not by this start alone, as a clause; absent
+    /// when it does or will.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held_back: Option<String>,
 }
 
 /// What happens to a workload.
@@ -189,6 +195,9 @@ fn workload(plan: &WorkloadPlan, service: Option<&ServiceSpec>) -> WorkloadRepor
         replaced: Numbers::of(&plan.replaced),
         stopped: Numbers::of(&plan.stopped),
         limits,
+        held_back: plan.launched.and_then(|revision| {
+            held_back(plan.declared_revision, revision, plan.update.as_deref())
+        }),
     }
 }
 
@@ -274,6 +283,11 @@ fn as_stored(services: &[ServiceSpec], records: &[Record]) -> bool {
                 tasks.insert(record.workload.as_str());
             }
             Record::Brake(_) => return false,
+            Record::Deployment(deployment)
+                if matches!(deployment.status, DeploymentStatus::Paused { .. }) =>
+            {
+                return false;
+            }
             Record::Workload(record) => {
                 workloads.insert(record.name.as_str(), record);
             }
@@ -288,12 +302,10 @@ fn as_stored(services: &[ServiceSpec], records: &[Record]) -> bool {
         let Some(stored) = workloads.remove(service.name.as_str()) else {
             return false;
         };
-        let revision = match stored.declared_revision {
-            0 => stored.revision,
-            declared => declared,
-        };
+        let revision = stored.declared_revision();
         let template = revisions.get(&(service.name.as_str(), revision));
         !stored.removed
+            && stored.revision == revision
             && stored.declared == service.instances
             && stored.priority == service.priority
             && stored.wait_healthy == service.wait_healthy

@@ -34,7 +34,8 @@ impl fmt::Display for Report {
             writeln!(f, "{}: {}", self.framework, counts.join(", "))?;
         }
         let shown = self.workloads.iter();
-        for workload in shown.filter(|one| one.action != Action::Keep) {
+        let told = |one: &&WorkloadReport| one.action != Action::Keep || one.held_back.is_some();
+        for workload in shown.filter(told) {
             workload.fmt(f)?;
         }
         if self.set_aside_count > 0 {
@@ -88,8 +89,11 @@ impl fmt::Display for WorkloadReport {
                 writeln!(f, "    {word} {numbers}")?;
             }
         }
-        match &self.limits {
-            Some(limits) => writeln!(f, "    {limits}"),
+        if let Some(limits) = &self.limits {
+            writeln!(f, "    {limits}")?;
+        }
+        match &self.held_back {
+            Some(why) => writeln!(f, "    {why}"),
             None => Ok(()),
         }
     }

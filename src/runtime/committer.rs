@@ -13,6 +13,7 @@ use super::{
     connection::StoreState,
     driver::Session,
     handle::{CommandError, Reply, Shared},
+    news::Line,
 };
 
 /// Most steps whose effects wait for the store. At the bound the scheduler takes no inputs.
@@ -35,6 +36,7 @@ pub(crate) struct Step {
     pub(crate) calls: Vec<Call>,
     pub(crate) replies: Vec<(Reply, Result<Answer, Refusal>)>,
     pub(crate) notices: Vec<Notice>,
+    pub(crate) news: Vec<Line>,
     pub(crate) questions: Vec<Question>,
 }
 
@@ -210,6 +212,7 @@ impl Committer {
             // Whoever asked may have gone.
             let _ = reply.send(answer.map_err(CommandError::Refused));
         }
+        step.news.into_iter().for_each(Line::log);
         self.shared.events.tell(step.at, step.notices);
         self.shared.modules.ask(step.questions);
         Ok(())

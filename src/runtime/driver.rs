@@ -14,6 +14,7 @@ use super::{
     committer::Step,
     handle::{CommandError, Reply, Request, Shared},
     modules::{Needs, Said},
+    news::News,
 };
 
 /// Most inputs of one step. Bounds the time of a step, and with it the age of the view.
@@ -48,6 +49,8 @@ pub(crate) struct Driver {
     pub(crate) said: mpsc::Receiver<Said>,
     /// What modules have a say in. The scheduler was started with the value seen last.
     pub(crate) needs: watch::Receiver<Needs>,
+    /// What is told of in the log.
+    pub(crate) news: News,
     /// Bounded: while that many steps are not durable, no inputs are taken.
     pub(crate) steps: mpsc::Sender<Step>,
 }
@@ -64,7 +67,7 @@ impl Driver {
         let mut dirty = false;
         // Whether the other ends of the queues are still there.
         let (mut asking, mut hearing, mut listening) = (true, true, true);
-        let first = step(first, None, self.clock.now(), HashMap::new());
+        let first = self.step(first, None, self.clock.now(), HashMap::new());
         if self.steps.send(first).await.is_err() {
             return;
         }
@@ -147,7 +150,7 @@ impl Driver {
                 published = Instant::now();
                 dirty = false;
             }
-            let step = step(effects, session, now, waiting);
+            let step = self.step(effects, session, now, waiting);
             if step.is_empty() {
                 continue;
             }
@@ -177,24 +180,26 @@ impl Driver {
         self.shared.view.store(Arc::new(self.scheduler.view()));
         self.shared.metrics.views.add(1);
     }
-}
 
-fn step(
-    effects: Effects,
-    session: Option<Session>,
-    at: Timestamp,
-    mut waiting: HashMap<gantry_core::ReplyToken, Reply>,
-) -> Step {
-    let answers = effects.replies.into_iter();
-    Step {
-        at,
-        session,
-        writes: effects.writes,
-        calls: effects.calls,
-        replies: answers
-            .filter_map(|(token, answer)| Some((waiting.remove(&token)?, answer)))
-            .collect(),
-        notices: effects.notices,
-        questions: effects.questions,
+    fn step(
+        &mut self,
+        effects: Effects,
+        session: Option<Session>,
+        at: Timestamp,
+        mut waiting: HashMap<gantry_core::ReplyToken, Reply>,
+    ) -> Step {
+        let answers = effects.replies.into_iter();
+        Step {
+            at,
+            session,
+            news: self.news.of(&effects.writes),
+            writes: effects.writes,
+            calls: effects.calls,
+            replies: answers
+                .filter_map(|(token, answer)| Some((waiting.remove(&token)?, answer)))
+                .collect(),
+            notices: effects.notices,
+            questions: effects.questions,
+        }
     }
 }

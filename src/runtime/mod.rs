@@ -25,6 +25,7 @@ mod handle;
 mod master;
 mod metrics;
 mod modules;
+mod news;
 mod role;
 mod translate;
 
@@ -60,6 +61,7 @@ use clock::Clock;
 use committer::{Calls, Committer};
 use driver::{Driver, Heard};
 use master::Link;
+use news::News;
 
 /// What a runtime is made of.
 pub struct Parts {
@@ -260,6 +262,7 @@ impl Loops {
         let newest = found.records.iter().map(Record::newest_moment).max();
         let clock = Clock::start(newest.unwrap_or_default());
         let ids = IdGenerator::new(seed());
+        let news = News::after(&found.records);
         let (scheduler, first) = Scheduler::start(clock.now(), settings, ids, services, found);
         let lease = store.lease();
         let (requests, said) = shared.open(scheduler.view(), &store);
@@ -275,6 +278,7 @@ impl Loops {
             heard: heard_by_driver,
             said,
             needs: needs.changes,
+            news,
             steps,
         };
         let committer = Committer {

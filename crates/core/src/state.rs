@@ -10,9 +10,9 @@ use std::{cmp::Reverse, collections::BTreeMap, sync::Arc};
 use smallvec::SmallVec;
 
 use crate::{
-    AccessRecord, AuditEntry, BackOff, Brake, Deployment, EndedTask, FrameworkId, Operator,
-    StatusUpdate, Task, TaskId, TaskState, Template, Timestamp, Unreadable, UpdatePolicy, Veto,
-    WorkloadName,
+    AccessRecord, AuditEntry, BackOff, Brake, Deployment, DeploymentKind, EndedTask, FrameworkId,
+    Operator, StatusUpdate, Task, TaskId, TaskState, Template, Timestamp, Unreadable, UpdatePolicy,
+    Veto, WorkloadName,
 };
 
 /// Instances per block of an [`Instances`] table.
@@ -51,6 +51,13 @@ impl View {
         self.workloads
             .iter()
             .find(|workload| workload.name.as_str() == name)
+    }
+
+    /// The last update of a workload, as long as it is remembered.
+    pub fn last_update(&self, name: &WorkloadName) -> Option<&Arc<Deployment>> {
+        self.deployments.iter().rev().find(|deployment| {
+            matches!(&deployment.kind, DeploymentKind::Update { workload, .. } if workload == name)
+        })
     }
 }
 

@@ -7,6 +7,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::instances::{RefusedJson, WaitingJson};
+use crate::plan::held_back;
 
 /// How a workload is, the worst first. The order is that of the dashboard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
@@ -292,6 +293,13 @@ pub(crate) fn sentences(view: &View, workload: &Workload, problem: Option<String
     let mut sentences = Vec::new();
     if workload.removed {
         sentences.push("it is no longer declared: its tasks are being stopped".to_owned());
+    } else {
+        let update = view.last_update(&workload.name).map(AsRef::as_ref);
+        sentences.extend(held_back(
+            workload.declared_revision,
+            workload.revision,
+            update,
+        ));
     }
     let waits = counts.waiting > 0;
     if waits && let Some(problem) = problem {

@@ -1,7 +1,7 @@
 //! `/api/v2/overview`: everything at a glance.
 
 use actix_web::{HttpResponse, web};
-use gantry_core::{Amount, Counts, Timestamp, View, Workload};
+use gantry_core::{Amount, Counts, DeploymentStatus, Timestamp, View, Workload};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -31,7 +31,9 @@ pub(super) struct Overview<'a> {
     totals: Totals,
     /// The workloads that somebody should look at, the worst first; at most 20.
     trouble: Vec<TroubleJson<'a>>,
+    /// Deployments that are not over, the paused ones included.
     deployments_at_work: usize,
+    deployments_paused: usize,
     unknown_tasks: usize,
     /// Stored records that could not be read and were not written anew since.
     unreadable: usize,
@@ -161,6 +163,11 @@ pub(crate) async fn get(state: web::Data<AppState>) -> HttpResponse {
             .deployments
             .iter()
             .filter(|deployment| !deployment.status.is_over())
+            .count(),
+        deployments_paused: view
+            .deployments
+            .iter()
+            .filter(|deployment| matches!(deployment.status, DeploymentStatus::Paused { .. }))
             .count(),
         unknown_tasks: view.unknown_tasks.len(),
         unreadable: view.unreadable.len(),

@@ -69,7 +69,7 @@ function connection({ connection, framework, leadership }) {
   );
 }
 
-function tiles({ totals, framework, unknown_tasks, deployments_at_work }) {
+function tiles({ totals, framework, unknown_tasks, deployments_at_work, deployments_paused: paused }) {
   const [mem, memUnit] = megabytes(totals.mem);
   const [disk, diskUnit] = megabytes(totals.disk);
   const tile = (label, value, unit, href) =>
@@ -84,7 +84,7 @@ function tiles({ totals, framework, unknown_tasks, deployments_at_work }) {
     tile("Disk", disk, diskUnit),
     totals.gpus ? tile("GPUs", count(totals.gpus)) : null,
     tile("Ports", count(totals.ports)),
-    deployments_at_work ? tile("Deployments", count(deployments_at_work), "at work", "#/activity") : null,
+    deployments_at_work ? tile("Deployments", count(deployments_at_work), paused ? `not over, ${count(paused)} paused` : "at work", "#/activity") : null,
     unknown_tasks ? tile("Unknown", count(unknown_tasks), "tasks") : null,
   );
 }

@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::Scheduler;
 use crate::{
-    Brake, DeploymentKind, Found, IdGenerator, ServiceSpec, Settings, TaskId, Template, Timestamp,
-    View, Workload, WorkloadName,
+    Brake, Deployment, DeploymentKind, Found, IdGenerator, ServiceSpec, Settings, TaskId, Template,
+    Timestamp, View, Workload, WorkloadName,
 };
 
 /// What a start under a declaration would change.
@@ -46,6 +46,12 @@ pub struct WorkloadPlan {
     pub replaced: Vec<u32>,
     /// Instances that would be stopped.
     pub stopped: Vec<u32>,
+    /// The revision that would be declared.
+    pub declared_revision: u32,
+    /// The revision that tasks would be started as; `None` when it is no longer declared.
+    pub launched: Option<u32>,
+    /// Its last update, as it would be.
+    pub update: Option<Arc<Deployment>>,
 }
 
 impl WorkloadPlan {
@@ -123,7 +129,11 @@ pub fn plan(now: Timestamp, settings: &Settings, services: Vec<ServiceSpec>, fou
                 None => running(&settings.framework, workload, &before),
                 Some(_) => BTreeSet::new(),
             };
-            workload_plan(stored.map(|stored| &**stored), running, workload, moved_to)
+            let update = after.last_update(&workload.name).cloned();
+            WorkloadPlan {
+                update,
+                ..workload_plan(stored.map(|stored| &**stored), running, workload, moved_to)
+            }
         })
         .collect();
     // One without a single task is gone at once.
@@ -139,6 +149,9 @@ pub fn plan(now: Timestamp, settings: &Settings, services: Vec<ServiceSpec>, fou
         created: Vec::new(),
         replaced: Vec::new(),
         stopped: numbers(stored),
+        declared_revision: stored.declared_revision,
+        launched: None,
+        update: None,
     }));
     Plan {
         workloads,
@@ -225,6 +238,9 @@ fn workload_plan(
         created: has.difference(&had).copied().collect(),
         replaced,
         stopped: had.difference(&has).copied().collect(),
+        declared_revision: after.declared_revision,
+        launched: (!after.removed).then_some(after.revision),
+        update: None,
     }
 }
 

@@ -184,6 +184,17 @@ impl Scheduler {
 }
 
 impl DeploymentStatus {
+    /// All words for it.
+    pub const NAMES: [&'static str; 7] = [
+        "running",
+        "paused",
+        "rolling_back",
+        "rolled_back",
+        "done",
+        "failed",
+        "aborted",
+    ];
+
     /// As a word.
     pub const fn name(&self) -> &'static str {
         match self {
