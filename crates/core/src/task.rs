@@ -233,6 +233,7 @@ pub struct Task {
     /// [needs](crate::Workload::needs_readiness) it.
     pub readiness: Option<bool>,
     /// The subscription in which Mesos last spoke of it; see [`crate::FrameworkView::subscription`].
+    /// A task that was found in the store, and not spoken of since, was in none: `u32::MAX`.
     pub heard_in: u32,
     /// When the intent was recorded.
     pub launched_at: Timestamp,
@@ -248,6 +249,16 @@ pub struct Task {
     pub kill_again_at: Option<Timestamp>,
     /// Message of the last status update, when there was one; at most 256 bytes.
     pub message: Option<Arc<str>>,
+}
+
+/// In no subscription of this scheduler; see [`Task::heard_in`].
+pub(crate) const UNHEARD: u32 = u32::MAX;
+
+impl Task {
+    /// Whether it does well, as far as Mesos says.
+    pub(crate) fn is_well(&self) -> bool {
+        self.state == TaskState::Running && self.healthy != Some(false)
+    }
 }
 
 /// How a task ended; the history of an instance is made of these.

@@ -121,6 +121,8 @@ pub enum Sabotage {
     ForgetRollback,
     /// There is no disaster brake.
     NoBrake,
+    /// The brake goes on when fewer tasks are in trouble than must be.
+    EagerBrake,
     /// The disaster brake goes off at once.
     HastyBrake,
     /// Tasks are stopped now and then though the brake is on.

@@ -131,6 +131,7 @@ impl World {
                     return self.violate("the framework id was lost while tasks exist".to_owned());
                 }
                 self.master.framework_ids += 1;
+                self.memory.id_since = self.now;
                 FrameworkId::new(format!("framework-{}", self.master.framework_ids))
             }
         };

@@ -149,6 +149,11 @@ impl World {
             }
             Some(Sabotage::HastyDeployments) => settings.replace_deadline = Duration::from_secs(1),
             Some(Sabotage::NoBrake) => settings.brake = None,
+            Some(Sabotage::EagerBrake) => {
+                if let Some(brake) = &mut settings.brake {
+                    brake.share_thousandths /= 4;
+                }
+            }
             Some(Sabotage::HastyBrake) => {
                 if let Some(policy) = &mut settings.brake {
                     policy.window = Duration::from_secs(3);

@@ -267,6 +267,11 @@ fn a_missing_brake_is_found() {
 }
 
 #[test]
+fn a_brake_without_a_cause_is_found() {
+    assert_found(Sabotage::EagerBrake, &["the brake goes on, though"]);
+}
+
+#[test]
 fn a_stop_while_the_brake_is_on_is_found() {
     // Or it looks like a deployment that does not wait until enough are ready.
     let explained = ["though the brake is on", "instances are ready and not"];

@@ -131,6 +131,14 @@ impl Scheduler {
         Ok(Answer::Released)
     }
 
+    /// A brake that was stored is not kept by a configuration without one: nothing but a hand would
+    /// ever let it go.
+    pub(super) fn release_unwanted_brake(&mut self) {
+        if self.settings.brake.is_none() && self.brake.is_some() {
+            self.release_brake(itself(), "it is turned off in the configuration");
+        }
+    }
+
     fn release_brake(&mut self, actor: Actor, why: &str) {
         self.brake = None;
         self.trouble = Trouble {

@@ -18,6 +18,9 @@ pub(super) struct Connection {
     pub(super) since: Timestamp,
     /// How many subscriptions there were.
     pub(super) subscription: u32,
+    /// Whether the framework has got its id since the start: what is recorded of tasks from before
+    /// is of another framework to Mesos.
+    pub(super) under_new_id: bool,
     /// When unheard tasks are asked about next; absent when all have been heard of.
     ask_at: Option<Timestamp>,
     /// How often they have been asked about since the subscription.
@@ -65,6 +68,7 @@ impl Scheduler {
                 .writes
                 .push(Write::Put(Record::Framework(record.clone())));
             self.framework = Some(record);
+            self.connection.under_new_id = true;
         }
         self.connection.subscribed = true;
         self.connection.since = self.now;

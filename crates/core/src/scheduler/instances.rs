@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Scheduler, ServiceIndex, Timer, services::Service};
 use crate::{
     DeploymentKind, EndedTask, Goal, Instance, InstanceRecord, Key, Notice, Record, StopReason,
-    Task, TaskState, Timestamp, Uuid, Waiting, Write,
+    Task, TaskState, Timestamp, Uuid, Waiting, Write, task::UNHEARD,
 };
 
 /// What an instance should do next, as seen from its tasks alone.
@@ -270,9 +270,11 @@ impl Scheduler {
     }
 
     /// Whether a task has been unreachable for so long that the instance is filled anew. The task
-    /// itself is not touched: it may live.
+    /// itself is not touched: it may live. What is stored of it may have been overtaken, and is not
+    /// enough.
     pub(super) fn given_up(&self, task: &Task) -> bool {
         task.state == TaskState::Unreachable
+            && task.heard_in != UNHEARD
             && self.now >= task.changed_at + self.settings.unreachable_after
     }
 

@@ -16,7 +16,7 @@ use crate::{
     AgentAddress, AgentId, Counters, Counts, DeploymentKind, Effects, Found, Goal, IdGenerator,
     Instance, InstanceRecord, Instances, Key, Notice, Record, RevisionRecord, ServiceSpec,
     Settings, StatusUpdate, Task, TaskRecord, TaskState, Template, Timestamp, Workload,
-    WorkloadName, WorkloadRecord, Write,
+    WorkloadName, WorkloadRecord, Write, task::UNHEARD,
 };
 
 /// Records sorted by what they belong to.
@@ -50,6 +50,7 @@ impl Scheduler {
         let mut scheduler = Self::empty(now, settings, ids);
         let mut stored = scheduler.sort(found);
         scheduler.doubt(&services, &mut stored);
+        scheduler.release_unwanted_brake();
         scheduler.suspect_strangers();
         for spec in services {
             scheduler.declare(spec, &mut stored);
@@ -504,7 +505,7 @@ impl Scheduler {
             goal: record.goal,
             healthy: None,
             readiness: None,
-            heard_in: u32::MAX, // Of no subscription of ours: unconfirmed.
+            heard_in: UNHEARD,
             launched_at: record.launched_at,
             started_at: record.started_at,
             running_at: record.running_at,

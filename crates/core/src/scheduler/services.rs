@@ -98,14 +98,10 @@ impl Service {
         self.state_mut().counts.ready = ready;
     }
 
-    /// How many of its tasks do well, as far as Mesos says.
+    /// How many of its tasks do well, as far as Mesos says: as [`Task::is_well`] says of each.
     pub(super) fn well(&self) -> u32 {
         let counts = &self.state.counts;
-        if self.state.needs_readiness {
-            counts.running.saturating_sub(counts.unhealthy)
-        } else {
-            counts.ready
-        }
+        counts.running.saturating_sub(counts.unhealthy)
     }
 
     /// See [`crate::Workload::stops_first`].

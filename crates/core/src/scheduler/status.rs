@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::{Scheduler, ServiceIndex, Timer};
 use crate::{
     AgentAddress, Call, EndedTask, Goal, Key, Notice, StatusUpdate, Task, TaskId, TaskState,
-    Timestamp, Uuid, Write,
+    Timestamp, Uuid, Write, task::UNHEARD,
 };
 
 /// Longest message kept of a status update, in bytes.
@@ -66,12 +66,14 @@ impl Scheduler {
         }
         let located = self.locate(index, number, uuid, update);
         let (now, subscription) = (self.now, self.connection.subscription);
+        let under_new_id = self.connection.under_new_id;
         let message = update
             .message
             .as_deref()
             .map(|text| Arc::from(shortened(text)));
         let change = self.edit_task(index, number, uuid, |task| {
             let first_heard = task.heard_in != subscription;
+            let is_former = under_new_id && task.heard_in == UNHEARD;
             task.heard_in = subscription;
             task.started_at.get_or_insert(now);
             let mut change = Change {
@@ -81,9 +83,10 @@ impl Scheduler {
             if !follows(task.state, update.state) {
                 return change;
             }
-            let was_well = is_well(task);
+            let was_well = task.is_well();
             change.state = task.state != update.state;
             change.back = change.state && task.state == TaskState::Unreachable;
+            change.lost = change.state && update.state == TaskState::Unreachable;
             if change.state {
                 task.state = update.state;
                 task.changed_at = now;
@@ -100,6 +103,7 @@ impl Scheduler {
                 task.message = message;
             }
             change.trouble = was_well
+                && !is_former
                 && !task.goal.is_stop()
                 && (task.state == TaskState::Unreachable || task.healthy == Some(false));
             // What was sent while it could not be reached has reached nobody.
@@ -119,13 +123,14 @@ impl Scheduler {
         if change.trouble {
             self.trouble(index, number);
         }
-        if change.first_running || located {
+        // That it cannot be reached is stored too: it is no news to the next leader.
+        if change.first_running || change.lost || change.back || located {
             self.write_task(index, number, uuid);
         }
         if change.first_running {
             self.look_when_proven(index, number);
         }
-        if change.state && update.state == TaskState::Unreachable {
+        if change.lost {
             let until = now + self.settings.unreachable_after;
             self.timers.set(
                 until,
@@ -138,10 +143,12 @@ impl Scheduler {
         if change.state || change.health {
             self.notice_task(index, number, uuid, update.reason.clone());
         }
-        // Which of several tasks stays is decided when it is certain that they are there.
+        // Which of several tasks stays is decided when it is certain that they are there, and none is
+        // given up before Mesos has spoken of it.
+        let unreachable = update.state == TaskState::Unreachable;
         if change.state
             || change.health
-            || (change.first_heard && self.awaits_certainty(index, number))
+            || (change.first_heard && (unreachable || self.awaits_certainty(index, number)))
         {
             self.settle(index, number);
         }
@@ -233,7 +240,9 @@ impl Scheduler {
             return;
         };
         self.counters.ended += 1;
-        if is_lost(&task, update) {
+        // A framework that began anew has left its tasks behind; they were not lost.
+        let is_former = self.connection.under_new_id && task.heard_in == UNHEARD;
+        if is_lost(&task, update) && !is_former {
             self.trouble(index, number);
         }
         if !matches!(update.state, TaskState::Finished | TaskState::Killed) {
@@ -511,15 +520,10 @@ impl Run {
     }
 }
 
-/// Whether a task does well, as far as Mesos says.
-fn is_well(task: &Task) -> bool {
-    task.state == TaskState::Running && task.healthy != Some(false)
-}
-
 /// Whether a task that was well is gone for a reason that is not its own, or because its check
 /// fails now.
 fn is_lost(task: &Task, update: &StatusUpdate) -> bool {
-    is_well(task)
+    task.is_well()
         && !task.goal.is_stop()
         && (update.healthy == Some(false)
             || matches!(
@@ -548,6 +552,8 @@ struct Change {
     first_running: bool,
     /// It could not be reached, and can.
     back: bool,
+    /// It can not be reached any more.
+    lost: bool,
     /// It has to be told once more that it is to end.
     kill: bool,
 }

@@ -245,3 +245,81 @@ fn restarts_that_operators_ask_for_are_done_with_the_brake_on() {
     bench.advance(Duration::from_secs(30));
     assert_eq!(offer_room(&mut bench), 0);
 }
+
+/// What was recorded as running may have been lost long ago, while nobody listened, and its checks are
+/// not known before Mesos has spoken of each.
+#[test]
+fn few_that_are_told_first_are_few() {
+    let mut web = service("web", 10);
+    web.template.health_check = Some(health_check());
+    let mut bench = Bench::new(vec![service("gpu", 10), web]);
+    let tasks = bench.run_all();
+    bench.restart();
+    bench.subscribe();
+    for number in 1..=10 {
+        bench.answered(&tasks[&format!("gpu-{number}")], TaskState::Unreachable);
+    }
+    assert!(!braked(&bench), "10 of 20 are not more than half");
+    bench.answered(&tasks["web-1"], TaskState::Unreachable);
+    assert!(braked(&bench));
+}
+
+#[test]
+fn what_a_leader_before_knew_to_be_lost_is_no_news() {
+    let (mut bench, tasks) = running(12);
+    for task in tasks.values() {
+        bench.tell(task, TaskState::Unreachable);
+        bench.advance(Duration::from_secs(10));
+    }
+    let back = &tasks["web-1"];
+    bench.tell(back, TaskState::Running);
+    bench.restart();
+    bench.subscribe();
+    assert_eq!(bench.instance("web", 1).tasks[0].state, TaskState::Running);
+    for task in tasks.values().filter(|task| *task != back) {
+        bench.answered(task, TaskState::Unreachable);
+    }
+    assert!(!braked(&bench));
+}
+
+#[test]
+fn tasks_that_a_framework_left_behind_with_its_id_were_not_lost() {
+    let (mut bench, tasks) = running(12);
+    bench.store.remove(&Key::Framework).expect("it is stored");
+    bench.restart();
+    bench.event(MesosEvent::Subscribed {
+        framework_id: FrameworkId::new("id-0002"),
+    });
+    for task in tasks.values() {
+        bench.answered(task, TaskState::Gone);
+    }
+    assert!(!braked(&bench));
+    bench.advance(Duration::from_secs(10));
+    assert_eq!(offer_room(&mut bench), 12);
+
+    // What is launched under the new id is its own.
+    for number in 1..=12 {
+        let instance = bench.instance("web", number);
+        let task = bench
+            .workload("web")
+            .task_id(FRAMEWORK, number, &instance.tasks[0]);
+        bench.tell(&task, TaskState::Running);
+        bench.answered(&task, TaskState::Gone);
+    }
+    assert!(braked(&bench));
+}
+
+#[test]
+fn one_that_was_stored_goes_off_where_none_is_wanted_any_more() {
+    let (mut bench, tasks) = running(10);
+    lose(&mut bench, &tasks, 10, TaskState::Gone);
+    assert!(bench.store.contains_key(&Key::Brake));
+    bench.settings.brake = None;
+    bench.restart();
+    assert!(!bench.store.contains_key(&Key::Brake));
+    let audit = bench.scheduler.view().audit;
+    assert_eq!(audit.last().expect("it is told").action, "brake off");
+    bench.subscribe();
+    bench.advance(Duration::from_secs(10));
+    assert_eq!(offer_room(&mut bench), 10);
+}

@@ -209,3 +209,30 @@ fn a_task_that_was_stopped_is_stopped_the_moment_it_is_back() {
     assert_eq!(bench.all_sent().1, [task]);
     assert_eq!(bench.instance("web", 1).tasks[0].launched_at, launched_at);
 }
+
+#[test]
+fn what_is_stored_as_unreachable_is_given_up_when_mesos_has_said_so_again() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let tasks = bench.run_all();
+    let task = &tasks["web-1"];
+    bench.tell(task, TaskState::Unreachable);
+    bench.restart();
+    bench.subscribe();
+    let host = agent("b", &[]);
+    let room = |bench: &mut Bench| {
+        bench.forget_calls();
+        bench.offer(&[&host], 1.0);
+        let launched = bench.launched().len();
+        bench.forget_calls();
+        launched
+    };
+    bench.advance(Duration::from_secs(600));
+    assert_eq!(
+        room(&mut bench),
+        0,
+        "it may be back, and nobody has said so"
+    );
+    bench.answered(task, TaskState::Unreachable);
+    bench.advance(Duration::from_secs(1));
+    assert_eq!(room(&mut bench), 1);
+}

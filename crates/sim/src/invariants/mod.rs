@@ -42,6 +42,8 @@ pub(crate) struct Memory {
     decided: BTreeMap<TaskId, u64>,
     /// Since when the master has been saying that a task cannot be reached.
     unreachable: BTreeMap<TaskId, u64>,
+    /// Since when the framework has its id.
+    pub(crate) id_since: u64,
     /// Since when the brake is on.
     braked: Option<u64>,
     /// When it last went off.

@@ -16,11 +16,22 @@ type Place = (String, u32);
 /// What a scheduler was told since its start.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// Tasks that were well and are not, by when it was told.
-    troubled: VecDeque<(Timestamp, Place, Uuid)>,
+    /// Tasks that were well and are not, oldest first.
+    troubled: VecDeque<Troubled>,
     failing: BTreeMap<Place, Failing>,
     /// Instances whose task has failed after a stable run in this step.
     were_stable: Vec<Place>,
+}
+
+/// A task that was well and is not.
+#[derive(Debug)]
+struct Troubled {
+    /// When it was told.
+    at: Timestamp,
+    place: Place,
+    uuid: Uuid,
+    /// Whether it was: what else the same step was told may have changed that.
+    certain: bool,
 }
 
 /// An instance whose tasks fail by their own fault.
@@ -46,6 +57,14 @@ fn is_news(update: &StatusUpdate) -> bool {
 }
 
 impl Told {
+    fn forget_old_trouble(&mut self, now: Timestamp, policy: &BrakePolicy) {
+        while let Some(oldest) = self.troubled.front()
+            && now >= oldest.at + policy.window
+        {
+            self.troubled.pop_front();
+        }
+    }
+
     /// Whether something is to be checked after this step.
     pub(super) fn expects(&self) -> bool {
         !self.were_stable.is_empty()
@@ -96,20 +115,34 @@ impl World {
             about.count() > 1
         };
         for update in news {
-            let Some((workload, place, task)) = self.find(&view, &update.task) else {
+            let Some(parts) = update.task.parts(framework) else {
                 continue;
             };
-            if commanded || several(&place) {
+            let (place, uuid) = ((parts.workload.to_owned(), parts.number), parts.uuid);
+            let found = self.find(&view, &update.task);
+            let well = found.is_some_and(|(_, task)| {
+                task.state == TaskState::Running
+                    && task.healthy != Some(false)
+                    && !task.goal.is_stop()
+            });
+            let lost = update.healthy == Some(false)
+                || update.state == TaskState::Unreachable
+                || is_loss(update.state);
+            let several = several(&place);
+            if lost && (well || several) {
+                told.troubled.push_back(Troubled {
+                    at: now,
+                    place: place.clone(),
+                    uuid,
+                    certain: !several && !commanded && self.is_of_this_id(&update.task),
+                });
+            }
+            let Some((workload, task)) = found else {
+                continue;
+            };
+            if commanded || several {
                 told.failing.remove(&place);
                 continue;
-            }
-            let well = task.state == TaskState::Running
-                && task.healthy != Some(false)
-                && !task.goal.is_stop();
-            let unhealthy = update.state == TaskState::Running && update.healthy == Some(false);
-            let lost = unhealthy || update.state == TaskState::Unreachable || is_loss(update.state);
-            if well && lost {
-                told.troubled.push_back((now, place.clone(), task.uuid));
             }
             if let Some(spec) = self.declared_by(gantry, workload) {
                 fails(told, place, spec, (task, well), update, now);
@@ -117,14 +150,19 @@ impl World {
         }
     }
 
-    fn find<'a>(&self, view: &'a View, id: &TaskId) -> Option<(&'a Workload, Place, &'a Task)> {
+    /// Whether a task was launched under the id that the framework has now.
+    fn is_of_this_id(&self, task: &TaskId) -> bool {
+        let since = self.memory.id_since;
+        self.memory.decided.get(task).is_some_and(|at| *at >= since)
+    }
+
+    fn find<'a>(&self, view: &'a View, id: &TaskId) -> Option<(&'a Workload, &'a Task)> {
         let parts = id.parts(&self.plan.settings.framework)?;
         let mut workloads = view.workloads.iter();
         let workload = workloads.find(|workload| *workload.task_name == *parts.workload)?;
         let instance = workload.instances.get(parts.number)?;
         let task = instance.tasks.iter().find(|task| task.uuid == parts.uuid)?;
-        let place = (parts.workload.to_owned(), parts.number);
-        Some((workload, place, task))
+        Some((workload, task))
     }
 
     fn declared_by(&self, gantry: usize, workload: &Workload) -> Option<&ServiceSpec> {
@@ -143,11 +181,14 @@ impl World {
         let Some(policy) = self.plan.settings.brake else {
             return Ok(());
         };
+        told.forget_old_trouble(view.at, &policy);
+        if brake_went_on(effects) {
+            may_brake(view, told, &policy)?;
+        }
         if view.brake.is_some() || brake_went_off(effects) {
             told.troubled.clear();
         } else {
-            let stopped = stops_of(effects, view.at).count() as u64;
-            must_not_brake(view, told, stopped, &policy)?;
+            must_not_brake(view, told, &policy)?;
         }
         let Some(since) = braked else {
             return Ok(());
@@ -295,52 +336,62 @@ pub(super) fn check_stable(view: &View, told: &mut Told) -> Result<(), String> {
     Ok(())
 }
 
-fn must_not_brake(
-    view: &View,
-    told: &mut Told,
-    stopped: u64,
-    policy: &BrakePolicy,
-) -> Result<(), String> {
-    while let Some((at, ..)) = told.troubled.front()
-        && view.at >= *at + policy.window
-    {
-        told.troubled.pop_front();
+/// Enough tasks are in trouble at most.
+fn may_brake(view: &View, told: &Told, policy: &BrakePolicy) -> Result<(), String> {
+    let places: BTreeSet<&Place> = told.troubled.iter().map(|one| &one.place).collect();
+    let (troubled, well) = (places.len() as u64, well(view));
+    if is_too_much(troubled, well, policy) {
+        return Ok(());
     }
+    Err(format!(
+        "the brake goes on, though {troubled} tasks are in trouble within {:?} and {well} are well",
+        policy.window
+    ))
+}
+
+/// Not enough tasks are in trouble at least.
+fn must_not_brake(view: &View, told: &Told, policy: &BrakePolicy) -> Result<(), String> {
     // What is being stopped may have been when it was told.
-    let stays = |place: &Place, uuid: Uuid| {
+    let stays = |one: &Troubled| {
         let mut workloads = view.workloads.iter();
-        let workload = workloads.find(|workload| *workload.task_name == *place.0);
-        let instance = workload.and_then(|workload| workload.instances.get(place.1));
+        let workload = workloads.find(|workload| *workload.task_name == *one.place.0);
+        let instance = workload.and_then(|workload| workload.instances.get(one.place.1));
         let task = instance.and_then(|instance| {
             let mut tasks = instance.tasks.iter();
-            tasks.find(|task| task.uuid == uuid)
+            tasks.find(|task| task.uuid == one.uuid)
         });
         task.is_none_or(|task| !task.goal.is_stop())
     };
-    let places: BTreeSet<&Place> = told
-        .troubled
-        .iter()
-        .filter(|(_, place, uuid)| stays(place, *uuid))
-        .map(|(_, place, _)| place)
-        .collect();
-    let troubled = places.len() as u64;
-    let ready: u64 = view
-        .workloads
-        .iter()
-        .map(|workload| u64::from(workload.counts.ready))
-        .sum();
-    // Those that were stopped in this step were ready when it was judged.
-    let ready = ready + stopped;
-    let share = u64::from(policy.share_thousandths);
-    if troubled >= u64::from(policy.tasks_min.max(1))
-        && troubled * 1000 > (ready + troubled) * share
-    {
-        return Err(format!(
-            "{troubled} tasks are in trouble within {:?} and {ready} are ready, but the brake is off",
-            policy.window
-        ));
+    let certain = told.troubled.iter().filter(|one| one.certain && stays(one));
+    let places: BTreeSet<&Place> = certain.map(|one| &one.place).collect();
+    let (troubled, well) = (places.len() as u64, well(view));
+    if !is_too_much(troubled, well, policy) {
+        return Ok(());
     }
-    Ok(())
+    Err(format!(
+        "{troubled} tasks are in trouble within {:?} and {well} are well, but the brake is off",
+        policy.window
+    ))
+}
+
+/// Tasks that run, and are not said to be unhealthy.
+fn well(view: &View) -> u64 {
+    let counts = view.workloads.iter().map(|workload| &workload.counts);
+    counts
+        .map(|counts| u64::from(counts.running - counts.unhealthy))
+        .sum()
+}
+
+fn is_too_much(troubled: u64, well: u64, policy: &BrakePolicy) -> bool {
+    troubled >= u64::from(policy.tasks_min.max(1))
+        && troubled * 1000 > (well + troubled) * u64::from(policy.share_thousandths)
+}
+
+fn brake_went_on(effects: &Effects) -> bool {
+    effects
+        .writes
+        .iter()
+        .any(|write| matches!(write, Write::Put(Record::Brake(_))))
 }
 
 fn brake_went_off(effects: &Effects) -> bool {
