@@ -4,7 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
-use tokio::{sync::oneshot, time::timeout};
+use tokio::{
+    sync::oneshot,
+    time::{Instant, timeout},
+};
 use zookeeper_client::{Acls, AuthId, Client, CreateMode, CreateOptions, Error, MultiWriteError};
 
 use super::{
@@ -37,21 +40,36 @@ struct Epoch {
     leader: String,
 }
 
-/// Waits until we lead.
+/// Waits until we lead; as long as ZooKeeper is connected, attempts do not go on to fail for longer than
+/// a session lasts.
 pub(super) async fn lead(shared: &Arc<Shared>) -> Result<Term, StoreError> {
+    let limit = shared.call_limit();
+    let mut failing: Option<Instant> = None;
     loop {
         let client = shared.client().await;
-        match attempt(shared, &client).await {
-            Err(StoreError::Unavailable { reason }) => {
-                tracing::debug!(reason, "the campaign begins anew");
-                tokio::time::sleep(RETRY_PAUSE).await;
-            }
+        let mut queued = Duration::ZERO;
+        let error = match attempt(shared, &client, &mut queued).await {
+            Err(error @ StoreError::Unavailable { .. }) => error,
             outcome => return outcome,
+        };
+        // Of a lost connection the status tells. Whoever waited for so long had nothing to complain of
+        // meanwhile; several that all fail do not keep each other waiting.
+        if !shared.link.is_connected() || queued > limit {
+            failing = None;
+        } else if failing.get_or_insert_with(Instant::now).elapsed() > limit {
+            return Err(error);
         }
+        tracing::debug!(%error, "the campaign begins anew");
+        tokio::time::sleep(RETRY_PAUSE).await;
     }
 }
 
-async fn attempt(shared: &Arc<Shared>, client: &Client) -> Result<Term, StoreError> {
+/// `queued` is how long others stood before us.
+async fn attempt(
+    shared: &Arc<Shared>,
+    client: &Client,
+    queued: &mut Duration,
+) -> Result<Term, StoreError> {
     let layout = &shared.layout;
     if let Some(above) = layout.above_root() {
         // Others live there too.
@@ -63,7 +81,10 @@ async fn attempt(shared: &Arc<Shared>, client: &Client) -> Result<Term, StoreErr
     look(client, shared).await?;
 
     let candidate = Candidate::enter(shared, client).await?;
-    candidate.wait(shared).await?;
+    let entered = Instant::now();
+    let first = candidate.wait(shared).await;
+    *queued = entered.elapsed();
+    first?;
     match look(client, shared).await? {
         Found::Nothing => {
             if layout.only_us() {

@@ -198,7 +198,8 @@ impl ZooKeeper {
     ///
     /// # Errors
     /// What waiting does not mend: [`StoreError::NewerLayout`], [`StoreError::Corrupt`], and
-    /// [`StoreError::Refused`] when ZooKeeper's access lists keep us out.
+    /// [`StoreError::Refused`] when ZooKeeper's access lists keep us out. [`StoreError::Unavailable`]
+    /// when ZooKeeper is connected, but has answered with failures for as long as a session lasts.
     pub async fn campaign(&self) -> Result<Arc<dyn Store>, StoreError> {
         let term = Arc::new(campaign::lead(&self.shared).await?);
         *self.term() = Arc::downgrade(&term);

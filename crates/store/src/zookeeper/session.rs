@@ -84,6 +84,10 @@ impl Link {
         }
     }
 
+    pub(super) fn is_connected(&self) -> bool {
+        self.status.borrow().connected.is_ok()
+    }
+
     fn set_connected(&self) {
         let changed = self.status.send_if_modified(|status| {
             let changed = status.connected.is_err();

@@ -12,7 +12,7 @@ use gantry_core::Write;
 use tokio::sync::mpsc;
 use zookeeper_client::{Acls, CreateMode};
 
-use super::support::{Ensemble, Link, Place, Proxy, SHORT_SESSION, records, soon};
+use super::support::{Ensemble, Link, Place, Proxy, SHORT_SESSION, put, records, soon};
 use crate::{
     Lease, Store, StoreError, ZooKeeper,
     conformance::{Home as _, task},
@@ -340,4 +340,32 @@ async fn the_queue_is_shared_with_curator() {
         .await
         .expect("a latch");
     assert!(soon("an election", campaign).await.is_ok());
+}
+
+/// Attempts that go on to fail though ZooKeeper is there are not kept secret, and are made again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_campaign_that_fails_again_and_again_is_told() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    let mut place = Place::new(ensemble.hosts());
+    place.config.session_timeout = SHORT_SESSION;
+    let client = place.client().await;
+    let queue = place.layout().leader();
+    put(&client, place.layout().gantry(), b"").await;
+    // Such a node has no children.
+    let options = CreateMode::Ephemeral.with_acls(Acls::anyone_all());
+    client.create(&queue, b"", &options).await.expect("a node");
+    let process = place.process();
+    for _ in 0..2 {
+        let failed = soon("the end of patience", process.campaign()).await;
+        let Err(StoreError::Unavailable { reason }) = failed else {
+            panic!("no failure");
+        };
+        assert!(reason.contains("take us for a candidate"), "{reason}");
+        assert!(process.status().borrow().connected.is_ok());
+    }
+    client.delete(&queue, None).await.expect("it was there");
+    let store = soon("an election", process.campaign()).await;
+    drop(store.expect("a store"));
 }
