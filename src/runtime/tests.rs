@@ -17,7 +17,7 @@ use tokio::time::timeout;
 use super::{driver::Session, *};
 
 const SESSION: Session = Session(1);
-const WITHIN: Duration = Duration::from_secs(10);
+const WITHIN: Duration = Duration::from_secs(60);
 
 fn web(instances: u32) -> ServiceSpec {
     ServiceSpec {

@@ -5,7 +5,7 @@ import { after, before, describe, test } from "node:test";
 
 import { launch, longestTask, none, tooWide, withPage } from "./support/browser.mjs";
 import { World, declared } from "./support/gantry.mjs";
-import { until } from "./support/wait.mjs";
+import { WITHIN, until } from "./support/wait.mjs";
 
 const WORKLOADS = 20;
 const EACH = 500;
@@ -27,7 +27,7 @@ describe("ten thousand tasks", () => {
     await world?.end();
   });
 
-  const running = (wanted) => until(`${wanted} running tasks`, async () => (await world.get("/api/v2/overview")).totals.counts.running === wanted);
+  const running = (wanted) => until(`${wanted} running tasks`, async () => (await world.get("/api/v2/overview")).totals.counts.running === wanted, 5 * WITHIN);
 
   test("stay at hand while they change", async (context) => {
     await withPage(browser, world.base, {}, async (page, { go }) => {

@@ -168,9 +168,12 @@ describe("a page that is open", () => {
     await withPage(browser, world.base, {}, async (page, { go }) => {
       await go();
       for (const [key, name] of [["t", "Tasks"], ["s", "Scaling"], ["d", "Activity"], ["a", "Agents"], ["c", "Configuration"], ["l", "Logs"], ["o", "Overview"]]) {
-        await page.keyboard.press("g");
-        await page.keyboard.press(key);
-        await page.getByRole("heading", { level: 1, name }).waitFor();
+        // Both within a moment, which a busy machine may not give.
+        await until(name, async () => {
+          await page.keyboard.press("g");
+          await page.keyboard.press(key);
+          return page.getByRole("heading", { level: 1, name }).waitFor({ timeout: 5_000 }).then(() => true);
+        });
       }
       await page.keyboard.press("?");
       await page.locator("#keyboard[open]").waitFor();

@@ -49,9 +49,14 @@ describe("the output of a task", () => {
       assert.ok(await until("the end in sight", () => atEnd(page)));
       const follow = page.locator("[data-output=follow]");
       await follow.uncheck();
-      // It keeps still from now on, until somebody wants more.
-      await page.waitForTimeout(1_500);
-      const paused = await ticks(page);
+      // What was being read may still come; from then on it keeps still, until somebody wants more.
+      let paused = await ticks(page);
+      await until("the last that was being read", async () => {
+        await page.waitForTimeout(1_500);
+        const before = paused;
+        paused = await ticks(page);
+        return paused === before;
+      });
       await page.waitForTimeout(1_500);
       assert.equal(await ticks(page), paused);
       await follow.check();

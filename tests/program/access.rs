@@ -1,6 +1,6 @@
 //! A Gantry with login, asked by programs.
 
-use std::{fs, process::Command};
+use std::{fs, process::Command, time::Duration};
 
 use crate::support::{Local, Program, until, variables};
 
@@ -66,6 +66,8 @@ async fn a_token_that_was_made_lets_in_what_its_level_allows() {
     // It counts as soon as its line is there, without a restart.
     fs::write(&tokens, format!("{line}\n")).unwrap();
     until("the token", async || {
+        // Who tries too often with what is no token yet is made to wait.
+        tokio::time::sleep(Duration::from_millis(300)).await;
         (asked(token, &["agents"]).code == Some(0)).then_some(())
     })
     .await;

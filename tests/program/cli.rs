@@ -300,8 +300,10 @@ started AGO ago
         (subscriptions() == 2).then_some(())
     })
     .await;
-    let log = site.said(&["logs", "-n", "1000"]).await;
-    assert_eq!(log, follower.output());
+    until("the same in both", async || {
+        (site.said(&["logs", "-n", "1000"]).await == follower.output()).then_some(())
+    })
+    .await;
     assert_eq!(site.said(&["logs", "-n", "3"]).await.lines().count(), 3);
 
     let audit = site.said(&["audit"]).await;

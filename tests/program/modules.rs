@@ -7,16 +7,16 @@ use serde_json::Value;
 use crate::support::{Local, serve, until, variables};
 
 const MODULE: &str = "export default (gantry) => {
-  let asked = 0;
+  let moved = false;
   gantry.beforeLaunch(({ type, instance, env }) => {
     if (type !== 'web') return undefined;
-    asked += 1;
-    if (asked === 1) return { veto: 'the database is being moved', retryAfter: 3 };
+    if (!moved) return { veto: 'the database is being moved', retryAfter: 1 };
     return { env: { ADDED: `${instance} ${env.join()}`, MODE: 'from the module' } };
   });
   let open = false;
   gantry.restartCheck((task) => (task.type === 'web' ? open : undefined));
-  gantry.route('POST', '/open', () => { open = true; return { json: asked } });
+  gantry.route('POST', '/open', () => { open = true; return { json: open } });
+  gantry.route('POST', '/moved', () => { moved = true; return { json: moved } });
   gantry.onStatus(({ instance, state }) => { if (state === 'TASK_RUNNING') console.log('runs:', instance) });
 };";
 
@@ -56,6 +56,8 @@ async fn modules_have_a_say_in_launches_and_restarts() {
             .then_some(())
     })
     .await;
+    assert_eq!(api.running().await.len(), 0);
+    assert_eq!(api.post("/api/v1/moved").await, true);
     let first = until("web-1 to run", async || {
         api.running().await.get("web-1").cloned()
     })
@@ -80,7 +82,7 @@ async fn modules_have_a_say_in_launches_and_restarts() {
     })
     .await;
     assert!(local.live().await.contains_key(&first));
-    assert_eq!(api.post("/api/v1/open").await, 3);
+    assert_eq!(api.post("/api/v1/open").await, true);
     until("the first task to be gone", async || {
         let live = local.live().await;
         (live.len() == 1 && !live.contains_key(&first)).then_some(())

@@ -204,6 +204,8 @@ fn ask(tool: &Path, place: &Path, address: &str, name: &str, configuration: &str
             ])
             // A stream of events never ends.
             .args(["--exclude-path", "/api/v2/events", "--warnings", "off"])
+            // How fast it makes requests up says nothing about what answers them.
+            .args(["--suppress-health-check", "too_slow"])
             .args(["--request-timeout", "20", "--max-redirects", "0"])
             .current_dir(place),
     )
@@ -212,7 +214,8 @@ fn ask(tool: &Path, place: &Path, address: &str, name: &str, configuration: &str
 fn until<T>(what: &str, mut look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
     let begin = Instant::now();
     while begin.elapsed() < PATIENCE {
-        if let Some(found) = look()? {
+        // An answer that does not come may come yet.
+        if let Ok(Some(found)) = look() {
             return Ok(found);
         }
         std::thread::sleep(Duration::from_millis(50));

@@ -13,8 +13,8 @@ use crate::{commands, system};
 /// What the packages are installed from.
 const DECLARED: [&str; 2] = ["package.json", "package-lock.json"];
 
-/// Test files at once: each has a browser and a cluster of its own, and mostly waits.
-const AT_ONCE: u8 = 3;
+/// Most test files at once: each has a browser and a cluster of its own, and mostly waits.
+const AT_ONCE_MAX: usize = 3;
 
 /// Builds the program and runs the tests whose files have one of `only` in their names; all if
 /// there is none.
@@ -52,7 +52,7 @@ pub(crate) fn test(only: &[String]) -> Result<()> {
     commands::run(
         Command::new(system::node(&packages)?)
             .args(["--test", "--test-reporter=spec"])
-            .arg(format!("--test-concurrency={AT_ONCE}"))
+            .arg(format!("--test-concurrency={}", at_once()))
             .args(files)
             .env("GANTRY_PROGRAM", &program)
             .env("GANTRY_CHROMIUM", system::chromium()?)
@@ -60,6 +60,11 @@ pub(crate) fn test(only: &[String]) -> Result<()> {
             .env("GANTRY_SCREENSHOTS", screenshots)
             .current_dir(commands::project()),
     )
+}
+
+fn at_once() -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, |processors| processors.get());
+    (processors + 1).min(AT_ONCE_MAX)
 }
 
 /// `npm ci` into a folder below the target directory, unless it has been done for what is declared.

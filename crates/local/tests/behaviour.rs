@@ -401,22 +401,21 @@ async fn streams_are_cut_and_the_master_is_away_on_demand() {
     assert_eq!(framework.call(json!({"type": "REVIVE"})).await, 403);
     // The same from another process.
     let url = format!("http://{}/local/faults", world.master());
-    let fault = json!({"fault": "unavailable", "milliseconds": 150}).to_string();
-    let post = http()
-        .post(&url)
-        .header("Content-Type", "application/json")
-        .body(fault);
-    assert_eq!(post.send().await.unwrap().status(), 200);
+    let fault = json!({"fault": "unavailable", "milliseconds": 600_000}).to_string();
+    let post = |fault: String| {
+        let post = http().post(&url).header("Content-Type", "application/json");
+        post.body(fault).send()
+    };
+    assert_eq!(post(fault).await.unwrap().status(), 200);
     assert_eq!(framework.call(json!({"type": "REVIVE"})).await, 503);
+    let over = json!({"fault": "unavailable", "milliseconds": 0}).to_string();
+    assert_eq!(post(over).await.unwrap().status(), 200);
     eventually("its return", async || {
         framework.call(json!({"type": "REVIVE"})).await == 403
     })
     .await;
-    let wrong = http()
-        .post(&url)
-        .header("Content-Type", "application/json")
-        .body("{\"fault\":\"x\"}");
-    assert_eq!(wrong.send().await.unwrap().status(), 400);
+    let wrong = post("{\"fault\":\"x\"}".to_owned()).await.unwrap();
+    assert_eq!(wrong.status(), 400);
     assert!(world.cluster.inject(Fault::LoseAgent { agent: 7 }).is_err());
     world.cluster.shutdown().await;
 }

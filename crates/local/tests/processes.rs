@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::time::{Duration, Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use gantry_local::AgentOptions;
 use serde_json::{Value, json};
@@ -211,12 +214,15 @@ fn is_root() -> bool {
 #[tokio::test]
 async fn a_stubborn_task_is_killed_after_its_grace_period() {
     let (world, mut framework) = world().await;
-    let mut stubborn = task("stubborn", "trap '' TERM; while true; do sleep 0.1; done");
+    let mut stubborn = task(
+        "stubborn",
+        "trap '' TERM; : > ready; while true; do sleep 0.1; done",
+    );
     stubborn["kill_policy"] = json!({"grace_period": {"nanoseconds": 500_000_000}});
-    framework.launch(vec![stubborn]).await;
+    let offer = framework.launch(vec![stubborn]).await;
     framework.until("stubborn", "TASK_RUNNING").await;
-    // The shell needs a moment to set its trap.
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let ready = directory(&world, &offer, &framework, "stubborn").join("ready");
+    eventually("the shell to have set its trap", async || ready.exists()).await;
     let begun = Instant::now();
     framework.kill("stubborn").await;
     let killed = framework.until("stubborn", "TASK_KILLED").await;
@@ -402,18 +408,8 @@ async fn a_group_shares_its_fate() {
             running += 1;
         }
     }
-    let dir = world
-        .dir
-        .as_ref()
-        .unwrap()
-        .path()
-        .join("work/slaves")
-        .join(offer["agent_id"]["value"].as_str().unwrap())
-        .join(format!(
-            "frameworks/{}/executors/pod/runs/latest/tasks/fails/go",
-            framework.id
-        ));
-    std::fs::write(dir, "").unwrap();
+    let go = directory(&world, &offer, &framework, "pod").join("tasks/fails/go");
+    std::fs::write(go, "").unwrap();
     let failed = framework.until("fails", "TASK_FAILED").await;
     assert_eq!(failed["message"], "Command exited with status 1");
     framework.until("stays", "TASK_KILLED").await;
@@ -422,29 +418,30 @@ async fn a_group_shares_its_fate() {
     world.cluster.shutdown().await;
 }
 
+/// Where an executor's tasks work.
+fn directory(world: &World, offer: &Value, framework: &Framework, executor: &str) -> PathBuf {
+    let agent = offer["agent_id"]["value"].as_str().unwrap();
+    let work = world.dir.as_ref().unwrap().path().join("work/slaves");
+    work.join(agent).join(format!(
+        "frameworks/{}/executors/{executor}/runs/latest",
+        framework.id
+    ))
+}
+
 #[tokio::test]
 async fn health_checks_report_and_kill() {
     let (world, mut framework) = world().await;
-    let mut sick = task("sick", "touch good; sleep 1000");
+    let mut sick = task("sick", ": > good; sleep 1000");
     sick["health_check"] = json!({"type": "COMMAND", "command": {"value": "test -e good"}, "delay_seconds": 0.1,
-        "interval_seconds": 0.05, "timeout_seconds": 5.0, "grace_period_seconds": 0.0, "consecutive_failures": 2});
+        "interval_seconds": 0.05, "timeout_seconds": 5.0, "grace_period_seconds": 60.0, "consecutive_failures": 2});
     let mut checked = task("checked", "sleep 1000");
     checked["check"] = json!({"type": "COMMAND", "command": {"command": {"value": "exit 7"}},
         "delay_seconds": 0.0, "interval_seconds": 0.05});
     let offer = framework.launch(vec![sick, checked]).await;
-    let path = world
-        .dir
-        .as_ref()
-        .unwrap()
-        .path()
-        .join("work/slaves")
-        .join(offer["agent_id"]["value"].as_str().unwrap())
-        .join(format!(
-            "frameworks/{}/executors/sick/runs/latest/good",
-            framework.id
-        ));
+    let path = directory(&world, &offer, &framework, "sick").join("good");
     let (mut healths, mut code) = (Vec::new(), Value::Null);
-    loop {
+    let mut ended = false;
+    while !ended || code.is_null() {
         let status = framework.update().await;
         if status["task_id"]["value"] == "checked" {
             let found = &status["check_status"]["command"];
@@ -462,7 +459,7 @@ async fn health_checks_report_and_kill() {
         }
         if status["state"] == "TASK_KILLED" {
             assert_eq!(status["healthy"], false);
-            break;
+            ended = true;
         }
     }
     assert_eq!(healths, [true, false, false]);

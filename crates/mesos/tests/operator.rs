@@ -61,11 +61,9 @@ async fn answers_are_bounded_in_time_and_size() {
     let mut master = Server::start().await;
     let address = master.address.clone();
     let asking = tokio::spawn(async move {
-        let client = client(|limits| {
-            limits.request_timeout = Duration::from_millis(50);
-            limits.answer_bytes_max = 10;
-        });
-        let silent = client.get_state(&address).await.unwrap_err();
+        let short = client(|limits| limits.request_timeout = Duration::from_millis(50));
+        let silent = short.get_state(&address).await.unwrap_err();
+        let client = client(|limits| limits.answer_bytes_max = 10);
         let large = client.get_state(&address).await.unwrap_err();
         let wrong = client.get_state(&address).await.unwrap_err();
         let bytes = client.get_state(&address).await.unwrap_err();

@@ -74,6 +74,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let setup = Setup {
         servers,
         heap_megabytes: 1024,
+        sync: true,
         ..Setup::default()
     };
     let Some(ensemble) = Ensemble::start_with(&setup) else {

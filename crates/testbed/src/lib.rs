@@ -9,9 +9,11 @@
     reason = "a test bed reports by panicking, wherever it is called from"
 )]
 
+mod ports;
 mod proxy;
 mod zookeeper;
 
+pub use ports::free_port;
 pub use proxy::{Link, Proxy, Traffic};
 pub use zookeeper::{Ensemble, Role, Server, Setup};
 

@@ -5,7 +5,7 @@ use std::{
     fmt::Write as _,
     fs::{self, File},
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -14,7 +14,7 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::PATIENCE;
+use crate::{PATIENCE, free_port};
 
 /// Where Debian's package `zookeeper` puts the server. Its manifest names all it needs.
 const DEBIAN_JAR: &str = "/usr/share/java/zookeeper.jar";
@@ -36,6 +36,9 @@ pub struct Setup {
     pub heap_megabytes: u32,
     /// Clients get session time-outs from 2 to 20 of these.
     pub tick: Duration,
+    /// Whether a server waits for its disk before it answers. Only the death of the machine makes a
+    /// difference to what is kept, and the disk of a busy one may take seconds.
+    pub sync: bool,
     /// Further lines of each server's `zoo.cfg`.
     pub config: Vec<String>,
     /// Further options of the Java machine, such as `-Dzookeeper.…`.
@@ -48,6 +51,7 @@ impl Default for Setup {
             servers: 1,
             heap_megabytes: 256,
             tick: Duration::from_millis(500),
+            sync: false,
             config: Vec::new(),
             java: Vec::new(),
         }
@@ -91,7 +95,9 @@ impl Ensemble {
     /// As [`Ensemble::start`].
     pub fn start_with(setup: &Setup) -> Option<Self> {
         let classpath = classpath()?;
-        let ports: Vec<[u16; 3]> = free_ports(setup.servers);
+        let ports: Vec<[u16; 3]> = (0..setup.servers)
+            .map(|_| [(); 3].map(|()| free_port()))
+            .collect();
         let mut members = String::new();
         if setup.servers > 1 {
             for (index, [_, quorum, election]) in ports.iter().enumerate() {
@@ -188,6 +194,11 @@ impl Server {
             "-XX:+UseSerialGC",
             "-Djava.net.preferIPv4Stack=true",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            if setup.sync {
+                "-Dzookeeper.forceSync=yes"
+            } else {
+                "-Dzookeeper.forceSync=no"
+            },
         ]
         .map(str::to_owned)
         .to_vec();
@@ -348,16 +359,4 @@ fn classpath() -> Option<String> {
         eprintln!("no ZooKeeper on this machine (Debian: zookeeper): nothing is checked");
     }
     found
-}
-
-fn free_ports(servers: usize) -> Vec<[u16; 3]> {
-    // All are taken before any is given back, so that they differ.
-    let taken: Vec<[TcpListener; 3]> = (0..servers)
-        .map(|_| [(); 3].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port")))
-        .collect();
-    let port = |listener: &TcpListener| listener.local_addr().expect("an address").port();
-    taken
-        .iter()
-        .map(|listeners| listeners.each_ref().map(port))
-        .collect()
 }

@@ -27,7 +27,7 @@ async fn world(modules: &[(&str, &str)]) -> World {
 
 /// Asks until the answer is as wanted.
 async fn until(world: &World, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(60);
     loop {
         let answer = world.send(&format!("GET {path}"), &[], "").await.json();
         if wanted(&answer) {

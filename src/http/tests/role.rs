@@ -550,7 +550,8 @@ async fn a_leader_without_zookeeper_takes_no_changes() {
     assert!(refused.body.contains("the servers are gone"));
     assert!(refused.body.contains("nothing has changed"));
     assert_eq!(world.state.handle().view().at, before);
-    world.cut_off(lost(wall()));
+    // However long it takes until somebody looks.
+    world.cut_off(lost(wall() + Duration::from_secs(60)));
     let back = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
         world.cut_off(Reach::Connected { since: wall() });

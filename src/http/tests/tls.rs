@@ -35,7 +35,7 @@ async fn asked(url: &str, pem: &[u8]) -> reqwest::Result<reqwest::Response> {
     let client = reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([trusted])
-        .timeout(Duration::from_secs(5))
+        .timeout(Duration::from_secs(30))
         .build()
         .unwrap();
     client.get(format!("{url}/health")).send().await

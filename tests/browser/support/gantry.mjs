@@ -62,13 +62,20 @@ export function folder() {
   return { directory, remove: () => rmSync(directory, { recursive: true, force: true, maxRetries: 5 }) };
 }
 
-/** A port that nobody listens on. */
+const PORTS = { first: 12_000, count: 8_000 };
+let next = process.pid * 97;
+
+/** A port that nobody listens on, and from which no outgoing connection is made: it stays free while a Gantry is away. */
 export async function freePort() {
-  const server = createServer();
-  await new Promise((resolve, reject) => server.once("error", reject).listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  for (let tries = 0; tries < PORTS.count; tries += 1) {
+    const port = PORTS.first + (next++ % PORTS.count);
+    const server = createServer();
+    const free = await new Promise((resolve) => server.once("error", () => resolve(false)).listen(port, "127.0.0.1", () => resolve(true)));
+    if (!free) continue;
+    await new Promise((resolve) => server.close(resolve));
+    return port;
+  }
+  throw new Error("no free port");
 }
 
 /** Task definitions as variables: `[{ NAME: "web", CMD: "sleep 1000" }]`. */
@@ -117,6 +124,7 @@ export class World {
       PORT0: String(this.port),
       MESOS_SANDBOX: this.directory,
       MESOS_MASTER: this.master,
+      SHUTDOWN_TIMEOUT: "60s",
       STORE: `embedded:${join(this.directory, "gantry.redb")}`,
       ...variables,
     });
@@ -129,7 +137,7 @@ export class World {
       method,
       headers: body === undefined ? headers : { "content-type": "application/json", ...headers },
       body: body === undefined ? undefined : JSON.stringify(body),
-      signal: AbortSignal.timeout(10_000),
+      signal: AbortSignal.timeout(WITHIN),
       redirect: "manual",
     });
     const text = await response.text();

@@ -1,7 +1,7 @@
 // Waiting for something to be so.
 
 /** How long anything may take on a machine that is busy with other things. */
-export const WITHIN = 30_000;
+export const WITHIN = 60_000;
 
 export const pause = (millis) => new Promise((resolve) => setTimeout(resolve, millis));
 

@@ -297,6 +297,7 @@ impl Operator {
         }
         let (task, _) = tasks[self.roll(tasks.len() as u64) as usize].clone();
         let path = format!("{base}/api/v2/tasks/{task}/restart");
+        let _asking = self.watch.asking(self.workload);
         let outcome = self.ask(self.client.post(path)).await;
         match outcome {
             Outcome::Acknowledged(_) => {
@@ -314,6 +315,7 @@ impl Operator {
     async fn roll_all(&mut self, base: &str) {
         let before = self.watch.tasks_of(self.workload);
         let path = format!("{base}/api/v2/rolling-restarts");
+        let _asking = self.watch.asking(self.workload);
         let body = json!({"workload": self.workload});
         let outcome = self.ask(self.client.post(path).json(&body)).await;
         match &outcome {

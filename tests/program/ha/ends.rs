@@ -57,7 +57,7 @@ async fn a_leader_that_cannot_write_makes_way() {
         .output()
         .matches("this Gantry leads")
         .count();
-    assert!(terms < 5, "{terms} terms, one after the other");
+    assert!(terms < 10, "{terms} terms, one after the other");
 }
 
 /// SIGTERM while the master says nothing: what it was asked last is not waited for.
@@ -85,7 +85,13 @@ async fn the_lead_is_given_up_though_the_master_is_silent() {
         begun.elapsed()
     );
     assert!(status.success(), "{status}: {}", program.output());
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    let output = program.output();
+    assert!(
+        output.contains("has not answered every call, and is not waited for"),
+        "{output}"
+    );
+    // The calls' own time-out.
+    assert!(took < Duration::from_secs(30), "{took:?}");
     site.until("one task", async || {
         site.watch.running_exactly(&[("web", 1)])
     })

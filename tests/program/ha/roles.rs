@@ -18,6 +18,9 @@ const DECLARED: [(&str, &str); 6] = [
 
 const WANTED: [(&str, u32); 1] = [("web", 3)];
 
+/// Of a Gantry that is not to lose the lead because the machine pauses.
+const SESSION: Duration = Duration::from_secs(10);
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stand_by_reads_hands_on_and_redirects() {
     let Some(mut site) = Site::start(1, 2, &DECLARED).await else {
@@ -117,8 +120,10 @@ async fn leader_put(leader: &super::site::Gantry, path: &str) -> u16 {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn sigterm_hands_over_within_a_second_and_no_write_is_refused() {
-    let Some(mut site) = Site::start(1, 2, &DECLARED).await else {
+async fn sigterm_hands_over_at_once_and_no_write_is_refused() {
+    let mut declared = DECLARED.to_vec();
+    declared.push(("ZK_SESSION_TIMEOUT", "10s"));
+    let Some(mut site) = Site::start(1, 2, &declared).await else {
         return;
     };
     site.runs(&WANTED).await;
@@ -141,8 +146,9 @@ async fn sigterm_hands_over_within_a_second_and_no_write_is_refused() {
                 count += 1;
                 let wanted = 3 + count % 2;
                 let taken = operators.scale(&watch, &base, "web", wanted).await;
-                assert!(taken, "a write was not taken");
-                if wanted == 3 && stop.try_recv().is_ok() {
+                let refused = operators.counts().refused;
+                assert_eq!(refused, 0, "a write was refused");
+                if taken && wanted == 3 && stop.try_recv().is_ok() {
                     return count;
                 }
                 sleep(Duration::from_millis(50)).await;
@@ -181,10 +187,10 @@ async fn sigterm_hands_over_within_a_second_and_no_write_is_refused() {
             .await;
         site.gantries[leader].start();
     }
-    // The machine may be busy with something else once.
+    // Nobody waited for the end of a session. How much sooner it is the machine decides.
     took.sort();
-    assert!(took[0] < Duration::from_secs(1), "{took:?}");
-    assert!(took[2] < Duration::from_secs(5), "{took:?}");
+    assert!(took[0] < SESSION / 4, "{took:?}");
+    assert!(took[2] < SESSION, "{took:?}");
     let acting = acting(&site.watch.calls(), site.lives());
     assert!(
         acting.wrong.is_empty() && acting.late.is_empty(),

@@ -3,16 +3,12 @@
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
-    net::{Ipv4Addr, TcpListener},
     path::{Path, PathBuf},
-    sync::{
-        Arc,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::Arc,
     time::Duration,
 };
 
-use gantry_testbed::{Ensemble, Link, PATIENCE, Proxy};
+use gantry_testbed::{Ensemble, Link, PATIENCE, Proxy, free_port};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::time::timeout;
@@ -179,6 +175,7 @@ impl Gantry {
             ("MESOS_MASTER", to_mesos.address()),
             ("ZK_URL", servers.join(",")),
             ("ZK_SESSION_TIMEOUT", "4s".to_owned()),
+            ("SHUTDOWN_TIMEOUT", "60s".to_owned()),
             ("LOG_FORMAT", "json".to_owned()),
         ]);
         let declared = declared
@@ -321,22 +318,4 @@ async fn nodes(host: &str) -> Result<Vec<String>, zookeeper_client::Error> {
         nodes.extend(children.iter().map(|child| format!("{node}/{child}")));
     }
     Ok(nodes)
-}
-
-/// Ports from which no outgoing connection is made, so that one stays free while a Gantry is away,
-/// and that no agent offers.
-fn free_port() -> u16 {
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    const FIRST: u16 = 4_000;
-    const COUNT: u16 = 8_000;
-    // Far from where another run of these tests looks.
-    let start = (std::process::id().wrapping_mul(997) % u32::from(COUNT)) as u16;
-    loop {
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        assert!(next < COUNT, "no free port");
-        let port = FIRST + (start + next) % COUNT;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
-        }
-    }
 }

@@ -19,9 +19,8 @@ pub(super) struct Life {
     pub(super) output: PathBuf,
 }
 
-/// The moments at which it began to lead, with the numbers of the terms.
-fn terms(life: &Life) -> Vec<(u64, u64)> {
-    let output = fs::read_to_string(&life.output).unwrap();
+/// The moments at which a life began to lead, with the numbers of the terms.
+fn terms(output: &str) -> Vec<(u64, u64)> {
     let lines = output
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -42,7 +41,8 @@ pub(super) struct Acting {
     /// The terms in which somebody subscribed, in the cluster's order.
     pub(super) terms: Vec<u64>,
     /// Calls of a term after a later one had begun. The cluster refuses them, as their stream is
-    /// over; still, a Gantry that sends one believes that it leads.
+    /// over; still, a Gantry that sends one believes that it leads. What one sent before it stopped, and
+    /// said that it would not wait for, may arrive at any time.
     pub(super) late: Vec<String>,
     /// What must never be.
     pub(super) wrong: Vec<String>,
@@ -51,8 +51,15 @@ pub(super) struct Acting {
 /// Holds the calls, in their order, against the terms.
 pub(super) fn acting<'a>(calls: &[Call], lives: impl Iterator<Item = &'a Life>) -> Acting {
     let mut acting = Acting::default();
+    let mut not_waited_for = Vec::new();
     let lives: BTreeMap<&str, Vec<(u64, u64)>> = lives
-        .map(|life| (life.called.as_str(), terms(life)))
+        .map(|life| {
+            let output = fs::read_to_string(&life.output).unwrap();
+            if output.contains("has not answered every call, and is not waited for") {
+                not_waited_for.push(life.called.as_str());
+            }
+            (life.called.as_str(), terms(&output))
+        })
         .collect();
     let mut holders: BTreeMap<u64, &str> = BTreeMap::new();
     for (called, terms) in &lives {
@@ -63,6 +70,11 @@ pub(super) fn acting<'a>(calls: &[Call], lives: impl Iterator<Item = &'a Life>) 
             }
         }
     }
+    let not_waited_for: BTreeSet<u64> = not_waited_for
+        .iter()
+        .filter_map(|called| lives[called].last())
+        .map(|(_, epoch)| *epoch)
+        .collect();
     let begins: BTreeMap<u64, u64> = lives
         .values()
         .flatten()
@@ -100,6 +112,9 @@ pub(super) fn acting<'a>(calls: &[Call], lives: impl Iterator<Item = &'a Life>) 
         let (Some(epoch), Some(last)) = (streams.get(stream), acting.terms.last()) else {
             continue;
         };
+        if not_waited_for.contains(epoch) {
+            continue;
+        }
         // Whether or not the later leader has been heard of by the cluster.
         let later = begins
             .range(epoch + 1..)

@@ -23,7 +23,7 @@ use crate::support::Api;
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
 /// A Gantry that needs longer to say who leads is not a leader that acts.
-const ANSWER_WITHIN: Duration = Duration::from_millis(500);
+const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 
 /// Lines of what happened that are kept.
 const STORY_LINES: usize = 4_000;
@@ -63,6 +63,8 @@ struct Seen {
     /// Second tasks that were started beside a first, which may have been asked for: the answer may
     /// come later than the task.
     doubles: Vec<Double>,
+    /// Requests for other tasks of a workload that have no answer yet.
+    asking: BTreeMap<&'static str, u32>,
     /// Tasks that somebody wanted replaced, and was not refused.
     to_go: BTreeSet<String>,
     /// How often another task may be started in an instance, whichever it has: once for each time
@@ -175,6 +177,15 @@ impl Seen {
     /// Every second task was asked for.
     fn judge_doubles(&mut self) {
         for double in std::mem::take(&mut self.doubles) {
+            // Whether it was asked for is told by an answer that is on its way.
+            if self
+                .asking
+                .get(&*double.instance.0)
+                .is_some_and(|open| *open > 0)
+            {
+                self.doubles.push(double);
+                continue;
+            }
             if self.to_go.contains(&double.first) {
                 continue;
             }
@@ -223,6 +234,7 @@ impl Watch {
             began: Instant::now(),
             live: BTreeMap::new(),
             doubles: Vec::new(),
+            asking: BTreeMap::new(),
             to_go: BTreeSet::new(),
             replacements: BTreeMap::new(),
             wanted_most: BTreeMap::new(),
@@ -282,6 +294,15 @@ impl Watch {
         let mut seen = self.seen();
         let most = seen.wanted_most.entry(workload.to_owned()).or_default();
         *most = count.max(*most);
+    }
+
+    /// Somebody asks for other tasks of a workload. The value is kept until it has been told which, if any.
+    pub(super) fn asking(&self, workload: &'static str) -> Asking {
+        *self.seen().asking.entry(workload).or_default() += 1;
+        Asking {
+            seen: Arc::clone(&self.seen),
+            workload,
+        }
     }
 
     /// Somebody has asked for other tasks in place of these, and was not refused.
@@ -373,6 +394,21 @@ impl Watch {
     /// The calls that the cluster got.
     pub(super) fn calls(&self) -> Vec<Call> {
         self.seen().calls.clone()
+    }
+}
+
+/// A request for other tasks of a workload, until it is dropped.
+pub(super) struct Asking {
+    seen: Arc<Mutex<Seen>>,
+    workload: &'static str,
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(open) = seen.asking.get_mut(self.workload) {
+            *open -= 1;
+        }
     }
 }
 

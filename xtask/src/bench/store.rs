@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::Command};
 
 use anyhow::Result;
-use gantry_testbed::Ensemble;
+use gantry_testbed::{Ensemble, Setup};
 
 /// A place for records, removed with the value.
 pub(crate) enum Place {
@@ -20,7 +20,10 @@ impl Place {
 
     /// One real server; `None` where none is installed.
     pub(crate) fn zookeeper() -> Result<Option<Self>> {
-        let ensemble = Ensemble::start(1);
+        let ensemble = Ensemble::start_with(&Setup {
+            sync: true,
+            ..Setup::default()
+        });
         if let Some(ensemble) = &ensemble {
             ensemble.wait_until_serving();
         }

@@ -10,7 +10,7 @@ use gantry_local::{AgentOptions, Cluster, ClusterHandle, ClusterOptions};
 use serde_json::{Value, json};
 
 /// How long anything may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 pub(crate) fn recording(name: &str) -> Vec<Value> {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))

@@ -141,7 +141,7 @@ pub(crate) async fn ask(module: &Module, hook: Hook) -> Result<Answer, NoAnswer>
 
 /// Waits until something holds.
 pub(crate) async fn until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while !holds() {
         assert!(std::time::Instant::now() < deadline, "{what} has not come");
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;

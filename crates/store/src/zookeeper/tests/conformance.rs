@@ -1,6 +1,6 @@
 //! What all homes promise.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use gantry_core::{
     Container, Demand, ModuleValue, Placement, Record, RevisionRecord, TaskCommand, Template,
@@ -290,7 +290,9 @@ async fn everything_is_removed_by_the_only_process_there_is() {
             .list_children(&queue)
             .await
             .is_ok_and(|queue| queue.len() < 2)
-        {}
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     };
     tokio::select! {
         _ = &mut campaign => panic!("two leaders"),
@@ -308,7 +310,9 @@ async fn everything_is_removed_by_the_only_process_there_is() {
             .list_children(&queue)
             .await
             .is_ok_and(|queue| queue.len() > 1)
-        {}
+        {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
     };
     // Dropping the future gave the place up.
     soon("the second candidate going", gone).await;

@@ -24,6 +24,9 @@ pub(super) use gantry_testbed::{Ensemble, Link, Proxy, soon};
 /// Short enough that tests need not wait for long, and allowed by the test bed's servers.
 pub(super) const SHORT_SESSION: Duration = Duration::from_secs(4);
 
+/// Long enough that no pause of a busy machine ends a term. The test bed's servers have to be told.
+pub(super) const LONG_SESSION: Duration = Duration::from_secs(60);
+
 static NUMBER: AtomicU32 = AtomicU32::new(1);
 
 /// A framework's place on an ensemble.
