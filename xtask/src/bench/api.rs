@@ -52,7 +52,9 @@ pub(crate) fn run() -> Result<()> {
         command.env(format!("TASK1_{name}"), value);
     }
     command.env("TASK_DEF_NUM", "2");
-    Place::embedded()?.apply(&mut command);
+    // It is to be there until the Gantry has ended.
+    let place = Place::embedded()?;
+    place.apply(&mut command);
     let _gantry = process::start(&mut command)?;
     process::until(Duration::from_secs(300), "all tasks run", || {
         Ok(running(&address).unwrap_or(0) >= TASKS as u64)

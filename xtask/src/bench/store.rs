@@ -5,17 +5,16 @@ use std::{path::PathBuf, process::Command};
 use anyhow::Result;
 use gantry_testbed::{Ensemble, Setup};
 
-/// A place for records, removed with the value.
-pub(crate) enum Place {
-    Embedded(PathBuf),
-    ZooKeeper(Box<Ensemble>),
+/// A place for records and for what the Gantry writes besides, removed with the value.
+pub(crate) struct Place {
+    folder: PathBuf,
+    // None: the store is a file in the folder.
+    zookeeper: Option<Ensemble>,
 }
 
 impl Place {
     pub(crate) fn embedded() -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("gantry-bench-{}", std::process::id()));
-        std::fs::create_dir_all(&folder)?;
-        Ok(Self::Embedded(folder))
+        Self::new("embedded", None)
     }
 
     /// One real server; `None` where none is installed.
@@ -24,29 +23,34 @@ impl Place {
             sync: true,
             ..Setup::default()
         });
-        if let Some(ensemble) = &ensemble {
-            ensemble.wait_until_serving();
-        }
-        Ok(ensemble.map(|ensemble| Self::ZooKeeper(Box::new(ensemble))))
+        ensemble
+            .map(|ensemble| Self::new("zookeeper", Some(ensemble)))
+            .transpose()
+    }
+
+    fn new(name: &str, zookeeper: Option<Ensemble>) -> Result<Self> {
+        let name = format!("gantry-bench-{name}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder)?;
+        Ok(Self { folder, zookeeper })
     }
 
     pub(crate) fn name(&self) -> &'static str {
-        match self {
-            Self::Embedded(_) => "embedded store",
-            Self::ZooKeeper(_) => "ZooKeeper",
+        match self.zookeeper {
+            None => "embedded store",
+            Some(_) => "ZooKeeper",
         }
     }
 
     /// Tells a Gantry of it.
     pub(crate) fn apply(&self, command: &mut Command) {
-        match self {
-            Self::Embedded(folder) => {
-                let file = folder.join("store");
-                command
-                    .env("MESOS_SANDBOX", folder)
-                    .env("STORE", format!("embedded:{}", file.display()));
+        command.env("MESOS_SANDBOX", &self.folder);
+        match &self.zookeeper {
+            None => {
+                let file = self.folder.join("store");
+                command.env("STORE", format!("embedded:{}", file.display()));
             }
-            Self::ZooKeeper(ensemble) => {
+            Some(ensemble) => {
                 command
                     .env("STORE", "zookeeper")
                     .env("ZK_URL", ensemble.connect_string());
@@ -57,9 +61,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if let Self::Embedded(folder) = self {
-            // What is left behind is a file in the folder for temporary ones.
-            let _ = std::fs::remove_dir_all(folder);
-        }
+        // What is left behind is a folder among the temporary ones.
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
