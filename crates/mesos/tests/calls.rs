@@ -220,6 +220,29 @@ async fn a_stale_stream_id_leads_to_a_new_subscription() {
     }
 }
 
+/// An offer whose answer is not taken would be outstanding until the subscription ends.
+#[tokio::test]
+async fn a_refused_answer_to_offers_leads_to_a_new_subscription() {
+    let decline = || Call::decline_offers(vec!["o".into()], None);
+    let accept = || Call::accept_offers(vec!["o".into()], Vec::new(), None);
+    let (mut master, mut client, mut _stream, mut epoch) = start().await;
+    for (call, status) in [
+        (decline(), "502 Bad Gateway"),
+        (accept(), "500 Internal Server Error"),
+        (decline(), "401 Unauthorized"),
+        (accept(), "403 Forbidden"),
+    ] {
+        client.calls.send(epoch, call).await.unwrap();
+        master.request().await.reply(status, "", "no").await;
+        let rejected = report(&mut client).await;
+        assert!(matches!(rejected.outcome, CallOutcome::Rejected { .. }));
+        let reason = client.disconnected().await;
+        assert!(reason.contains("OffersUnanswered"), "{reason}");
+        _stream = master.subscribed("f", 15.0).await;
+        epoch = client.subscribed().await.epoch;
+    }
+}
+
 #[tokio::test]
 async fn a_redirected_call_leads_to_the_new_leader() {
     let (mut master, mut client, _stream, epoch) = start().await;

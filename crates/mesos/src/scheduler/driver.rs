@@ -38,7 +38,8 @@ pub(super) struct Driver {
     detected: Option<HostPort>,
     /// Redirects followed since a master was last detected.
     hops: u32,
-    failovers: Failovers,
+    failovers: Recent,
+    refusals: Recent,
 }
 
 /// Nobody takes the events any more.
@@ -58,21 +59,22 @@ enum Next {
     Candidate,
     Pause,
     LongPause,
-    /// Pause as is right after so many failovers.
-    FailoverPause(u32),
+    /// Pause as is right after so many times, though each subscription in between was a success.
+    PauseAfter(u32),
     Stop,
 }
 
-/// When other schedulers with our id took the subscription.
+/// When something happened of late that ends subscriptions which had begun well.
 ///
-/// One that subscribes late, because it was frozen or its bytes were, takes it once; we take it back.
-/// One that believes as we do that it may act takes it again and again. Then the one that was there
-/// first gives up, as its count is ahead: the two do not go on for ever.
+/// So do other schedulers with our id that take the subscription. One that subscribes late, because it
+/// was frozen or its bytes were, takes it once; we take it back. One that believes as we do that it may
+/// act takes it again and again. Then the one that was there first gives up, as its count is ahead: the
+/// two do not go on for ever.
 #[derive(Default)]
-struct Failovers(VecDeque<Instant>);
+struct Recent(VecDeque<Instant>);
 
-impl Failovers {
-    /// One more: what to do about it.
+impl Recent {
+    /// Once more: what to do about it.
     fn next(&mut self, max: usize, window: Duration) -> Next {
         let now = Instant::now();
         self.0.retain(|at| now.duration_since(*at) < window);
@@ -80,7 +82,7 @@ impl Failovers {
             return Next::Stop;
         }
         self.0.push_back(now);
-        Next::FailoverPause(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
+        Next::PauseAfter(u32::try_from(self.0.len()).unwrap_or(u32::MAX))
     }
 }
 
@@ -114,7 +116,8 @@ impl Driver {
             framework_id: None,
             detected: None,
             hops: 0,
-            failovers: Failovers::default(),
+            failovers: Recent::default(),
+            refusals: Recent::default(),
         }
     }
 
@@ -150,8 +153,7 @@ impl Driver {
                     self.backoff.exhaust();
                     (self.backoff.next(), false)
                 }
-                // Every subscription in between was a success; this grows nevertheless.
-                Next::FailoverPause(times) => {
+                Next::PauseAfter(times) => {
                     self.backoff.reset();
                     let pauses = (0..times).map(|_| self.backoff.next());
                     (pauses.last().unwrap_or_default(), false)
@@ -363,7 +365,15 @@ impl Driver {
                     if failure.epoch != epoch {
                         continue;
                     }
-                    let next = failure.redirect.map_or(Next::Pause, Next::Master);
+                    let next = match (failure.redirect, &failure.reason) {
+                        (Some(master), _) => Next::Master(master),
+                        // What refuses one answer may refuse all of them.
+                        (None, DisconnectReason::OffersUnanswered { .. }) => {
+                            let window = self.config.timing.failover_window;
+                            self.refusals.next(usize::MAX, window)
+                        }
+                        (None, _) => Next::Pause,
+                    };
                     Err(End::new(failure.reason, next))
                 }
                 leader = self.detector.leader_other_than(&leaders) => {

@@ -220,6 +220,15 @@ pub enum DisconnectReason {
         /// The beginning of the body.
         text: String,
     },
+    /// The master, or what stands before it, did not take the answer to offers: they would be
+    /// outstanding for as long as the subscription.
+    #[error("the answer to offers was refused: {status} {text}")]
+    OffersUnanswered {
+        /// The HTTP status of the call.
+        status: u16,
+        /// The beginning of the body.
+        text: String,
+    },
     /// A call got no answer: whether it has had an effect is unknown.
     #[error("calls went unanswered: {0}")]
     CallsFailed(String),

@@ -6,6 +6,7 @@
 //! requests are written and the answers read here.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use prost::Message as _;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
@@ -17,6 +18,7 @@ use super::response::{self, Response};
 use super::sender::{Failure, Item, Reporter, Session};
 use crate::address::{Scheme, redirect_target};
 use crate::http::{Http, PROTOBUF};
+use crate::v1::scheduler::{Call, call::Type};
 
 /// Calls are gathered up to this many bytes before they are written.
 const WRITE_BYTES: usize = 64 << 10;
@@ -387,8 +389,17 @@ fn judge(response: Response, session: &Session, body: &[u8], reporter: &Reporter
             None,
         )),
         400 | 403 if is_stale(&text) => Some((DisconnectReason::Stale { status, text }, None)),
+        _ if answers_offers(body) => {
+            Some((DisconnectReason::OffersUnanswered { status, text }, None))
+        }
         _ => None,
     }
+}
+
+/// Whether the call answers offers, which stay with the framework as long as the subscription when
+/// the answer is not taken. What any other call asks for can be asked for again.
+fn answers_offers(body: &[u8]) -> bool {
+    Call::decode(body).is_ok_and(|call| matches!(call.r#type(), Type::Accept | Type::Decline))
 }
 
 fn is_stale(text: &str) -> bool {
