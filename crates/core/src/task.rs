@@ -270,6 +270,9 @@ pub struct EndedTask {
     pub revision: u32,
     /// Where.
     pub agent: Arc<AgentAddress>,
+    /// Its host ports, should it turn out to be alive.
+    #[serde(default, skip_serializing_if = "SmallVec::is_empty")]
+    pub ports: SmallVec<[u16; 4]>,
     /// Its last state.
     pub state: TaskState,
     /// Mesos' reason, such as `REASON_CONTAINER_LAUNCH_FAILED`.

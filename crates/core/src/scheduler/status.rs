@@ -20,8 +20,11 @@ const UNKNOWN_MAX: usize = 10_000;
 /// but nothing is concluded about what it runs.
 const PLATFORM: [&str; 1] = ["REASON_EXECUTOR_REGISTRATION_TIMEOUT"];
 
+/// The reason in all answers of the master to what it is asked. It stands in the place of the true one.
+const ANSWER: &str = "REASON_RECONCILIATION";
+
 /// Reasons for an end that say nothing against the task: it is started again at once.
-const BLAMELESS: [&str; 8] = [
+const BLAMELESS: [&str; 7] = [
     "REASON_INVALID_OFFERS",
     "REASON_AGENT_DISCONNECTED",
     "REASON_AGENT_REMOVED",
@@ -29,7 +32,6 @@ const BLAMELESS: [&str; 8] = [
     "REASON_AGENT_RESTARTED",
     "REASON_AGENT_DRAINING",
     "REASON_EXECUTOR_REREGISTRATION_TIMEOUT",
-    "REASON_RECONCILIATION",
 ];
 
 impl Scheduler {
@@ -273,6 +275,7 @@ impl Scheduler {
             uuid,
             revision: task.revision,
             agent: task.agent.clone(),
+            ports: task.ports.clone(),
             state: update.state,
             reason: update.reason.as_deref().map(str::to_owned),
             message: message.map(str::to_owned),
@@ -321,11 +324,11 @@ impl Scheduler {
                 Arc::make_mut(&mut self.unknown_tasks).remove(&update.task);
                 if update.state.is_terminal() {
                     // What was set aside is stored, and its end is not told again.
-                    let key = Key::Task(update.task);
+                    let key = Key::Task(update.task.clone());
                     self.out.writes.push(Write::Delete(key));
                 }
             }
-            return;
+            return self.true_end(&update);
         }
         let framework = self.settings.framework.clone();
         let place = update.task.parts(&framework).and_then(|parts| {
@@ -365,6 +368,7 @@ impl Scheduler {
                         .service(index)
                         .map_or(0, |service| service.state.revision),
                     agent: self.known_agent(&update),
+                    ports: SmallVec::new(),
                     goal: Goal::Run,
                     launched_at: self.now,
                     running_at: None,
@@ -372,6 +376,59 @@ impl Scheduler {
                 self.take_back(index, number, &update, run);
             }
             _ => self.quarantine(update),
+        }
+    }
+
+    /// How a task has ended of which only the master's answer was known: what its agent says goes
+    /// into the history, and counts as a failure if the answer did not.
+    fn true_end(&mut self, update: &StatusUpdate) {
+        if update.reason.as_deref() == Some(ANSWER) || !update.state.is_terminal() {
+            return;
+        }
+        let framework = self.settings.framework.clone();
+        let Some(parts) = update.task.parts(&framework) else {
+            return;
+        };
+        let (number, uuid) = (parts.number, parts.uuid);
+        let Some(index) = self.service_of_task_name(parts.workload) else {
+            return;
+        };
+        let Some(service) = self.service(index) else {
+            return;
+        };
+        let back_off = service.state.back_off;
+        let Some(instance) = service.state.instances.get(number) else {
+            return;
+        };
+        let answered = |ended: &EndedTask| ended.uuid == uuid && ended.has_reason(&[ANSWER]);
+        if !instance.history.iter().any(answered) {
+            return;
+        }
+        let now = self.now;
+        let wanted = self.edit(index, number, |instance| {
+            let mut history = instance.history.to_vec();
+            let ended = history.iter_mut().find(|ended| answered(ended))?;
+            let was_blamed = ended.is_failure();
+            ended.state = update.state;
+            ended.reason = update.reason.as_deref().map(str::to_owned);
+            ended.message = update
+                .message
+                .as_deref()
+                .map(|text| shortened(text).to_owned());
+            ended.unhealthy |= update.healthy == Some(false);
+            let blamed = !was_blamed && ended.is_failure();
+            let stable = ended
+                .running_at
+                .is_some_and(|since| ended.ended_at.since(since) >= back_off.stable_after);
+            instance.history = history.into();
+            if blamed {
+                instance.fail(now, stable, &back_off);
+            }
+            Some(instance.wanted)
+        });
+        if wanted == Some(Some(true)) {
+            self.write_instance(index, number);
+            self.settle(index, number);
         }
     }
 
@@ -407,7 +464,7 @@ impl Scheduler {
             uuid,
             revision,
             agent: agent.clone(),
-            ports: SmallVec::new(),
+            ports: run.ports,
             state: update.state,
             goal: run.goal,
             healthy: update.healthy,
@@ -497,6 +554,7 @@ struct Run {
     uuid: Uuid,
     revision: u32,
     agent: Arc<AgentAddress>,
+    ports: SmallVec<[u16; 4]>,
     goal: Goal,
     launched_at: Timestamp,
     running_at: Option<Timestamp>,
@@ -513,6 +571,7 @@ impl Run {
             uuid: ended.uuid,
             revision: ended.revision,
             agent: ended.agent.clone(),
+            ports: ended.ports.clone(),
             goal,
             launched_at: ended.launched_at,
             running_at: ended.running_at,
@@ -537,7 +596,7 @@ fn is_lost(task: &Task, update: &StatusUpdate) -> bool {
 fn is_end_of_agent(update: &StatusUpdate) -> bool {
     match update.state {
         TaskState::GoneByOperator | TaskState::Unknown => true,
-        TaskState::Gone => update.reason.as_deref() != Some("REASON_RECONCILIATION"),
+        TaskState::Gone => update.reason.as_deref() != Some(ANSWER),
         _ => false,
     }
 }
@@ -591,7 +650,7 @@ fn may_return(state: TaskState) -> bool {
 fn is_masters_word(update: &StatusUpdate) -> bool {
     matches!(
         update.reason.as_deref(),
-        Some("REASON_RECONCILIATION" | "REASON_AGENT_REREGISTERED" | "REASON_SLAVE_REREGISTERED")
+        Some(ANSWER | "REASON_AGENT_REREGISTERED" | "REASON_SLAVE_REREGISTERED")
     )
 }
 
@@ -604,6 +663,12 @@ impl EndedTask {
         match self.state {
             TaskState::GoneByOperator | TaskState::Unknown => false,
             TaskState::Killed if self.unhealthy => true,
+            // What ended by itself did so whatever the answer leaves out; this may be the agent's doing.
+            TaskState::Killed | TaskState::Lost | TaskState::Gone | TaskState::Dropped
+                if self.has_reason(&[ANSWER]) =>
+            {
+                false
+            }
             _ => !self.has_reason(&BLAMELESS),
         }
     }

@@ -131,6 +131,83 @@ fn a_crash_loop_is_slowed_down_and_a_stable_run_forgives_it() {
 }
 
 #[test]
+fn a_failure_that_an_answer_tells_counts_and_the_agent_tells_its_cause() {
+    let mut bench = Bench::new(vec![service("web", 1)]);
+    let task = bench.run_all().remove("web-1").unwrap();
+    bench.restart();
+    bench.subscribe();
+    bench.reconciled();
+    bench.suppressed();
+    // The answer comes before the update that nobody has acknowledged.
+    bench.answered(&task, TaskState::Failed);
+    bench.nothing_else();
+    let instance = bench.instance("web", 1);
+    assert_eq!(instance.failures, 1);
+    assert!(instance.not_before > Some(bench.now));
+    for _ in 0..2 {
+        let mut update = bench.update(&task, TaskState::Failed);
+        update.reason = Some("REASON_COMMAND_EXECUTOR_FAILED".into());
+        update.message = Some("exited with status 1".into());
+        bench.tell_update(update);
+        let instance = bench.instance("web", 1);
+        assert_eq!((instance.failures, instance.history.len()), (1, 1));
+        let ended = &instance.history[0];
+        assert_eq!(
+            ended.reason.as_deref(),
+            Some("REASON_COMMAND_EXECUTOR_FAILED")
+        );
+        assert_eq!(ended.message.as_deref(), Some("exited with status 1"));
+    }
+    let stored = bench.store.get(&Key::Instance(WorkloadName::new("web"), 1));
+    let Some(Record::Instance(record)) = stored else {
+        panic!("not stored: {stored:?}")
+    };
+    assert_eq!(record.history, bench.instance("web", 1).history.to_vec());
+}
+
+#[test]
+fn what_an_answer_leaves_open_is_held_against_a_task_when_its_agent_says_so() {
+    for (answer, state, reason, failures) in [
+        (
+            TaskState::Killed,
+            TaskState::Killed,
+            "REASON_AGENT_DRAINING",
+            0,
+        ),
+        (
+            TaskState::Gone,
+            TaskState::Failed,
+            "REASON_CONTAINER_LIMITATION_MEMORY",
+            1,
+        ),
+        (
+            TaskState::Lost,
+            TaskState::Dropped,
+            "REASON_AGENT_RESTARTED",
+            0,
+        ),
+    ] {
+        let mut bench = Bench::new(vec![service("web", 1)]);
+        let task = bench.run_all().remove("web-1").unwrap();
+        bench.answered(&task, answer);
+        assert_eq!(bench.instance("web", 1).failures, 0, "{answer:?}");
+        let waiting = bench.instance("web", 1).waiting;
+        assert!(
+            matches!(waiting, Some(Waiting::Offer { .. })),
+            "{waiting:?}"
+        );
+        let mut update = bench.update(&task, state);
+        update.reason = Some(reason.into());
+        bench.tell_update(update);
+        let instance = bench.instance("web", 1);
+        assert_eq!(instance.failures, failures, "{reason}");
+        let backs_off = matches!(instance.waiting, Some(Waiting::BackOff { .. }));
+        assert_eq!(backs_off, failures > 0);
+        assert_eq!(instance.history[0].reason.as_deref(), Some(reason));
+    }
+}
+
+#[test]
 fn worse_priorities_wait_until_all_better_ones_are_launched() {
     let mut late = service("late", 1);
     late.priority = 2;

@@ -106,8 +106,12 @@ fn an_unreachable_task_that_returns_in_time_is_left_alone() {
 
 #[test]
 fn a_task_concluded_lost_that_is_alive_is_taken_back() {
-    let mut bench = Bench::new(vec![service("web", 1)]);
+    let mut web = service("web", 1);
+    web.template.demand.dynamic_ports = 2;
+    let mut bench = Bench::new(vec![web]);
     let task = bench.run_all().remove("web-1").unwrap();
+    let ports = bench.instance("web", 1).tasks[0].ports.clone();
+    assert_eq!(ports.len(), 2);
     bench.tell(&task, TaskState::Lost);
     bench.advance(Duration::from_secs(1));
     bench.revived();
@@ -116,7 +120,10 @@ fn a_task_concluded_lost_that_is_alive_is_taken_back() {
     bench.suppressed();
     bench.nothing_else();
     assert_eq!(bench.instance("web", 1).tasks.len(), 1);
-    assert!(bench.store.contains_key(&Key::Task(task)));
+    let Some(Record::Task(record)) = bench.store.get(&Key::Task(task)) else {
+        panic!("not stored")
+    };
+    assert_eq!(record.ports, ports);
 }
 
 #[test]

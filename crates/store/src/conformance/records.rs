@@ -124,21 +124,25 @@ fn instance() -> impl Strategy<Value = InstanceRecord> {
 
 fn ended_task() -> impl Strategy<Value = EndedTask> {
     let run = (uuid(), any::<u32>(), agent(), state());
+    let ports = vec(any::<u16>(), 0..6);
     let why = (option::of(text()), option::of(text()), option::of(stop()));
     let when = (time(), option::of(time()), time(), option::of(time()));
-    (run, why, when, any::<bool>()).prop_map(|(run, why, when, unhealthy)| EndedTask {
-        uuid: run.0,
-        revision: run.1,
-        agent: run.2,
-        state: run.3,
-        reason: why.0,
-        message: why.1,
-        unhealthy,
-        stopped: why.2,
-        stopped_at: when.3,
-        launched_at: when.0,
-        running_at: when.1,
-        ended_at: when.2,
+    (run, ports, why, when, any::<bool>()).prop_map(|(run, ports, why, when, unhealthy)| {
+        EndedTask {
+            uuid: run.0,
+            revision: run.1,
+            agent: run.2,
+            ports: ports.into_iter().collect(),
+            state: run.3,
+            reason: why.0,
+            message: why.1,
+            unhealthy,
+            stopped: why.2,
+            stopped_at: when.3,
+            launched_at: when.0,
+            running_at: when.1,
+            ended_at: when.2,
+        }
     })
 }
 
