@@ -18,6 +18,7 @@ use super::{
 use crate::{
     config::Config,
     plan::{Declaration, Report},
+    runtime::identity,
 };
 
 /// Longest answer of a leader: some thousand task types.
@@ -73,7 +74,7 @@ async fn report(options: &PlanOptions) -> anyhow::Result<Report> {
 
 async fn stored(config: Config) -> anyhow::Result<Report> {
     let home = Home::of(&config);
-    let found = match home.read().await? {
+    let mut found = match home.read().await? {
         None => {
             eprintln!(
                 "note: nothing is stored yet in {home}, as FRAMEWORK_NAME, STORE, ZK_URL and ZK_PATH name it"
@@ -90,5 +91,8 @@ async fn stored(config: Config) -> anyhow::Result<Report> {
             loaded.into()
         }
     };
+    // A start would do nothing at all.
+    identity::establish(&mut found, &config.scheduler.framework, None)
+        .with_context(|| format!("with {home}, a start would not lead"))?;
     Ok(Report::of(&config.scheduler, config.services, found))
 }

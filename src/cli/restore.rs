@@ -24,9 +24,6 @@ pub struct RestoreOptions {
     /// Replace what is stored; without it, only an empty store is filled
     #[arg(long)]
     pub replace: bool,
-    /// Take the backup of a framework of another name; its tasks keep the ids they have
-    #[arg(long)]
-    pub force_name: bool,
     /// Whose store.
     #[command(flatten)]
     pub environment: EnvironmentOptions,
@@ -56,9 +53,9 @@ async fn restore(options: &RestoreOptions) -> anyhow::Result<()> {
         }
     };
     let name = &config.framework.task_name;
-    if backup.framework != *name && !options.force_name {
+    if backup.framework != *name {
         bail!(
-            "{file} is of the framework '{}', and this is '{name}': set FRAMEWORK_NAME, or give --force-name",
+            "{file} is of the framework '{}', and this is '{name}': its tasks and its framework id are that one's; set FRAMEWORK_NAME",
             backup.framework
         );
     }

@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::Args;
-use gantry_core::{FrameworkId, Key, Record};
+use gantry_core::{Found, FrameworkId, Key, Record};
 use gantry_mesos::{
     scheduler::{
         CallOutcome, CallSender, Epoch, EventStream, RefusalKind, SchedulerEvent, Subscription,
@@ -19,7 +19,10 @@ use gantry_mesos::{
 use tokio::{sync::watch, time::timeout};
 
 use super::{environment::EnvironmentOptions, home::Home};
-use crate::{config::Config, runtime};
+use crate::{
+    config::Config,
+    runtime::{self, identity},
+};
 
 /// How long the master may take.
 const MESOS_WITHIN: Duration = Duration::from_secs(60);
@@ -128,12 +131,17 @@ async fn end_tasks(
 ) -> anyhow::Result<bool> {
     // Also of a restoration that was cut off.
     let loaded = store.salvage().await?;
-    let tasks = loaded
-        .records
-        .iter()
-        .filter(|record| matches!(record, Record::Task(_)))
-        .count();
-    let id = loaded.records.iter().find_map(|record| match record {
+    let mut rejected = loaded.rejected.iter();
+    let unreadable_id = rejected
+        .find(|rejected| rejected.of == Some(Key::Framework))
+        .cloned();
+    let found = Found::from(loaded);
+    let name = &config.framework.task_name;
+    if let Some(other) = found.other_framework(name) {
+        return Err(identity::refusal(other, name).into());
+    }
+    let tasks = identity::tasks(&found);
+    let id = found.records.iter().find_map(|record| match record {
         Record::Framework(framework) => Some(framework.id.clone()),
         _ => None,
     });
@@ -143,9 +151,7 @@ async fn end_tasks(
         ));
         return Ok(false);
     }
-    let mut rejected = loaded.rejected.iter();
-    let unreadable = rejected.find(|rejected| rejected.of == Some(Key::Framework));
-    if let Some(rejected) = unreadable {
+    if let Some(rejected) = unreadable_id {
         bail!(
             "the framework's id cannot be read: {}: {}; mend it, or restore a backup",
             rejected.key,
@@ -153,6 +159,11 @@ async fn end_tasks(
         );
     }
     let Some(id) = id else {
+        if tasks > 0 {
+            bail!(
+                "{tasks} records are of tasks or may be, but no framework id is stored by which Mesos could be asked to end them: restore it from a backup, or give --without-teardown to forget tasks that may still run"
+            );
+        }
         super::tell(format_args!(
             "no framework id is stored: Mesos knows nothing of this framework"
         ));

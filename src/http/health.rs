@@ -55,7 +55,7 @@ impl Found {
         if let Some(fault) = self
             .standing
             .faults()
-            .find(|fault| fault.is_of_this_version)
+            .find(|fault| fault.is_of_this_process)
         {
             return (StatusCode::INTERNAL_SERVER_ERROR, fault.reason.clone());
         }

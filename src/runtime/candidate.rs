@@ -2,13 +2,13 @@
 
 use std::{convert::Infallible, future::pending, sync::Arc, time::Duration};
 
-use gantry_core::{Found, FrameworkId, Key, Record, ServiceSpec, Settings, Write, stored_view};
+use gantry_core::{Found, FrameworkId, ServiceSpec, Settings, stored_view};
 use gantry_mesos::{scheduler::SchedulerConfig, v1::FrameworkInfo};
 use gantry_store::{Loaded, Store, StoreError};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Handle, Parts, Runtime, RuntimeError, clock, role::HomeKind};
+use super::{Handle, Parts, Runtime, RuntimeError, clock, identity, role::HomeKind};
 
 /// First pause after a term that could not begin, or ended by a fault; doubles. Nobody waits for our
 /// turn meanwhile: the place in the queue was given up.
@@ -19,9 +19,6 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// What was decided must be stored and sent within this time when one of several stops.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
-
-/// What stands for a framework id that is to be forgotten, where nobody knows it.
-const UNKNOWN_ID: &str = "unknown";
 
 /// A term of this length, ours or another's, shows that what ended the one before it is mended.
 const SOUND: Duration = Duration::from_secs(60);
@@ -116,10 +113,12 @@ impl<H: Home> Candidate<H> {
         let lease = store.lease();
         let place = &self.handle.shared().place;
         place.start(clock::wall(), lease.clone());
+        let framework = &self.work.settings.framework;
+        let forget = self.forget_framework_id.as_ref();
         let loaded = tokio::select! {
             biased;
             reason = lease.lost() => Err(RuntimeError::LeaseLost(reason)),
-            loaded = load(&*store, self.forget_framework_id.as_ref()) => loaded.map_err(Into::into),
+            loaded = load(&*store, framework, forget) => loaded.map_err(Into::into),
         };
         let found = match loaded {
             Ok(found) => found,
@@ -313,7 +312,11 @@ async fn see_another_lead(handle: &Handle) -> Infallible {
     pending().await
 }
 
-async fn load(store: &dyn Store, forget: Option<&FrameworkId>) -> Result<Found, StoreError> {
+async fn load(
+    store: &dyn Store,
+    framework: &str,
+    forget: Option<&FrameworkId>,
+) -> Result<Found, StoreError> {
     let loaded = store.load().await?;
     for rejected in &loaded.rejected {
         tracing::error!(
@@ -324,29 +327,7 @@ async fn load(store: &dyn Store, forget: Option<&FrameworkId>) -> Result<Found, 
     }
     tracing::info!(records = loaded.records.len(), "the store is read");
     let mut found = Found::from(loaded);
-    // Any other id may be that of tasks that run: the option may have been left from the last time.
-    let to_forget =
-        |record: &Record| matches!(record, Record::Framework(record) if Some(&record.id) == forget);
-    if let Some(id) = forget
-        && found.records.iter().any(to_forget)
-    {
-        store.commit(vec![Write::Delete(Key::Framework)]).await?;
-        found.records.retain(|record| !to_forget(record));
-        tracing::warn!(%id, "the framework id is forgotten: Mesos will give a new one");
-        return Ok(found);
-    }
-    let is_framework = |record: &Record| matches!(record, Record::Framework(_));
-    let is_task = |record: &&Record| matches!(record, Record::Task(_));
-    let tasks = found.records.iter().filter(is_task).count();
-    if tasks > 0 && !found.records.iter().any(is_framework) {
-        if forget.is_none_or(|id| id.as_str() != UNKNOWN_ID) {
-            return Err(StoreError::NoFrameworkId { tasks });
-        }
-        tracing::warn!(
-            tasks,
-            "the framework id is not known: Mesos will give a new one"
-        );
-    }
+    identity::establish(&mut found, framework, forget)?;
     Ok(found)
 }
 

@@ -22,6 +22,7 @@ mod connection;
 mod driver;
 mod events;
 mod handle;
+pub(crate) mod identity;
 mod master;
 mod metrics;
 mod modules;

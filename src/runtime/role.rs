@@ -60,16 +60,19 @@ pub struct Standing {
 pub struct Fault {
     /// What is wrong and what to do, as a clause.
     pub reason: String,
-    /// Whether this version of Gantry is what is wrong, so that another in its place helps. Nothing
-    /// else is helped by starting a process anew.
-    pub is_of_this_version: bool,
+    /// Whether this process is what is wrong, by its version or its framework's name, so that another
+    /// in its place helps. Nothing else is helped by starting a process anew.
+    pub is_of_this_process: bool,
 }
 
 impl From<&StoreError> for Fault {
     fn from(error: &StoreError) -> Self {
         Self {
             reason: error.to_string(),
-            is_of_this_version: matches!(error, StoreError::NewerLayout { .. }),
+            is_of_this_process: matches!(
+                error,
+                StoreError::NewerLayout { .. } | StoreError::OtherFramework { .. }
+            ),
         }
     }
 }

@@ -11,6 +11,7 @@ mod cli;
 mod crash;
 mod dev;
 mod ha;
+mod identity;
 mod maintenance;
 mod modules;
 mod output;

@@ -14,9 +14,9 @@ use serde_json::Value;
 
 use crate::support::{Api, Local, Program, serve, until, variables};
 
-type Variables = BTreeMap<&'static str, String>;
+pub(crate) type Variables = BTreeMap<&'static str, String>;
 
-fn declared(master: &str, directory: &Path) -> Variables {
+pub(crate) fn declared(master: &str, directory: &Path) -> Variables {
     let mut variables = variables(master, directory);
     for (name, value) in [
         ("TASK_DEF_NUM", "2"),
@@ -38,7 +38,7 @@ fn declared(master: &str, directory: &Path) -> Variables {
 }
 
 /// The same with changes; an empty text removes a variable.
-fn with(variables: &Variables, changes: &[(&'static str, &str)]) -> Variables {
+pub(crate) fn with(variables: &Variables, changes: &[(&'static str, &str)]) -> Variables {
     let mut variables = variables.clone();
     for (name, value) in changes {
         if value.is_empty() {
@@ -50,14 +50,14 @@ fn with(variables: &Variables, changes: &[(&'static str, &str)]) -> Variables {
     variables
 }
 
-struct Done {
-    code: i32,
+pub(crate) struct Done {
+    pub(crate) code: i32,
     out: String,
-    all: String,
+    pub(crate) all: String,
 }
 
 /// Runs `gantry` to its end.
-async fn gantry(directory: &Path, variables: &Variables, arguments: &[&str]) -> Done {
+pub(crate) async fn gantry(directory: &Path, variables: &Variables, arguments: &[&str]) -> Done {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gantry"));
     command
         .args(arguments)
@@ -100,7 +100,7 @@ async fn into_full(directory: &Path, variables: &Variables, arguments: &[&str]) 
     ended(command).await
 }
 
-async fn runs(api: &Api, instances: &[&str]) -> BTreeMap<String, String> {
+pub(crate) async fn runs(api: &Api, instances: &[&str]) -> BTreeMap<String, String> {
     until(&format!("{instances:?} to run"), async || {
         let running = api.running().await;
         running.keys().eq(instances).then_some(running)
@@ -108,19 +108,19 @@ async fn runs(api: &Api, instances: &[&str]) -> BTreeMap<String, String> {
     .await
 }
 
-async fn stop(mut program: Program) {
+pub(crate) async fn stop(mut program: Program) {
     program.signal("TERM");
     assert!(program.ended().await.success());
 }
 
 /// The records of a backup.
-fn records(path: &Path) -> Value {
+pub(crate) fn records(path: &Path) -> Value {
     let text = fs::read_to_string(path).unwrap();
     assert!(!text.contains("sesame"));
     serde_json::from_str::<Value>(&text).unwrap()["records"].take()
 }
 
-const ALL: [&str; 3] = ["web-1", "web-2", "worker-1"];
+pub(crate) const ALL: [&str; 3] = ["web-1", "web-2", "worker-1"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_tells_what_a_start_would_change_and_changes_nothing() {

@@ -159,6 +159,13 @@ async fn a_removed_framework_begins_anew_only_when_told_to() {
     assert!(local.live().await.is_empty());
     program.kill_9();
 
+    // Cut off before Mesos has given another id, it can be repeated.
+    let mut away = variables.clone();
+    away.insert("MESOS_MASTER", "127.0.0.1:9".to_owned());
+    let (program, _) = serve(directory.path(), &away, &[&forget]).await;
+    assert!(program.output().contains("the framework id is forgotten"));
+    program.kill_9();
+
     let (mut program, api) = serve(directory.path(), &variables, &[&forget]).await;
     let after = until("other tasks in all instances", async || {
         let after = api.running().await;

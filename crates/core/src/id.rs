@@ -200,21 +200,33 @@ impl TaskId {
     }
 
     /// Takes an id of framework `framework` apart; `None` when it was not made by
-    /// [`TaskId::from_parts`].
+    /// [`TaskId::from_parts`]: put together again, the parts are the same id.
     pub fn parts(&self, framework: &str) -> Option<TaskIdParts<'_>> {
-        let rest = self.as_str().strip_prefix(framework)?.strip_prefix('.')?;
-        let split = rest.len().checked_sub(Uuid::TEXT_LENGTH)?;
-        if !rest.is_char_boundary(split) {
-            return None;
-        }
-        let (instance, uuid) = rest.split_at(split);
-        let uuid = Uuid::parse(uuid)?;
-        let (workload, number) = instance.strip_suffix('.')?.rsplit_once('-')?;
-        let number = number.parse().ok().filter(|number| *number > 0)?;
-        Some(TaskIdParts {
-            workload,
-            number,
-            uuid,
-        })
+        split(self.as_str().strip_prefix(framework)?.strip_prefix('.')?)
     }
+
+    /// The framework that an id says it is of, where no name of a workload has a dot; `None` when
+    /// [`TaskId::from_parts`] never made it.
+    pub(crate) fn framework(&self) -> Option<&str> {
+        let before_uuid = self.0.len().checked_sub(Uuid::TEXT_LENGTH + 1)?;
+        let (framework, _) = self.0.get(..before_uuid)?.rsplit_once('.')?;
+        self.parts(framework).map(|_| framework)
+    }
+}
+
+/// Takes `<workload>-<number>.<uuid>` apart.
+fn split(text: &str) -> Option<TaskIdParts<'_>> {
+    let (instance, uuid_text) =
+        text.split_at_checked(text.len().checked_sub(Uuid::TEXT_LENGTH)?)?;
+    let uuid = Uuid::parse(uuid_text)?;
+    let (workload, number_text) = instance.strip_suffix('.')?.rsplit_once('-')?;
+    let number = number_text.parse().ok().filter(|number| *number > 0)?;
+    // What is read leniently would be written as another id.
+    let is_exact = number_text.starts_with(|first| matches!(first, '1'..='9'))
+        && !uuid_text.bytes().any(|byte| byte.is_ascii_uppercase());
+    is_exact.then_some(TaskIdParts {
+        workload,
+        number,
+        uuid,
+    })
 }

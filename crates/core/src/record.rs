@@ -154,6 +154,49 @@ impl From<Vec<Record>> for Found {
     }
 }
 
+impl Found {
+    /// Whose store this is by its tasks, when not one of them is of the framework `name`: whoever
+    /// acted under that name would know none of what runs, and start all of it a second time.
+    ///
+    /// A store without tasks is nobody's, as nothing in it is of a name.
+    pub fn other_framework(&self, name: &str) -> Option<OtherFramework> {
+        // A workload's name may have a dot, and this framework is the one that must not be missed.
+        fn by_id<'a>(id: &'a TaskId, name: &'a str) -> Option<&'a str> {
+            id.parts(name).map(|_| name).or_else(|| id.framework())
+        }
+        let read = self.records.iter().filter_map(|record| match record {
+            Record::Task(record) => record.framework().or_else(|| by_id(&record.id, name)),
+            _ => None,
+        });
+        let unread = self.unreadable.iter().filter_map(|one| match &one.key {
+            Some(Key::Task(id)) => by_id(id, name),
+            _ => None,
+        });
+        let mut frameworks = read.chain(unread);
+        let first = frameworks.next().filter(|first| *first != name)?;
+        let mut tasks = 1;
+        for other in frameworks {
+            if other == name {
+                return None;
+            }
+            tasks += 1;
+        }
+        Some(OtherFramework {
+            name: first.to_owned(),
+            tasks,
+        })
+    }
+}
+
+/// The framework whose tasks a store holds, where another was to act on them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherFramework {
+    /// Its name as it stands in task ids.
+    pub name: String,
+    /// How many tasks are recorded.
+    pub tasks: usize,
+}
+
 /// One change of the store. Puts replace whole records, so that writing a batch twice is harmless.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Write {
@@ -276,6 +319,15 @@ pub struct TaskRecord {
     /// When it was first seen running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_at: Option<Timestamp>,
+}
+
+impl TaskRecord {
+    /// The framework whose task this is by its id; `None` when the id is not the one of a task of this
+    /// instance and run.
+    pub fn framework(&self) -> Option<&str> {
+        let place = TaskId::from_parts("", &self.workload.in_task_ids(), self.number, self.uuid);
+        self.id.as_str().strip_suffix(place.as_str())
+    }
 }
 
 /// Number of a deployment, from 1, never used twice.

@@ -66,11 +66,24 @@ pub enum StoreError {
     /// Tasks are recorded, but not the framework that they belong to: whoever went on would become
     /// another framework, and leave them behind.
     #[error(
-        "{tasks} tasks are recorded, but not the framework id that they belong to: restore it from a backup, or start once with `--forget-framework-id=unknown` to become a new framework and leave them behind"
+        "{tasks} records are of tasks or may be, but the framework id that they belong to is not stored: restore it from a backup, or start once with `--forget-framework-id=unknown` to become a new framework and leave them behind"
     )]
     NoFrameworkId {
         /// How many.
         tasks: usize,
+    },
+    /// The recorded tasks are of a framework of another name, which is part of their ids: whoever went
+    /// on would start all of them a second time.
+    #[error(
+        "the {tasks} tasks that are recorded are of the framework `{name}`, and this is `{wanted}`, so that none of them is touched: set FRAMEWORK_NAME={name} again, or give `{wanted}` a store of its own (STORE, ZK_URL, ZK_PATH); a framework that is to have another name is first ended under its old one, by `gantry uninstall`"
+    )]
+    OtherFramework {
+        /// How many tasks.
+        tasks: usize,
+        /// Of which framework.
+        name: String,
+        /// Which framework was to act on them.
+        wanted: String,
     },
     /// Another process has the file open.
     #[error("another process has the store `{}` open: stop it, or give this one a file of its own", path.display())]

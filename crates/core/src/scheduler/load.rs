@@ -15,7 +15,7 @@ use super::{
 use crate::{
     AgentAddress, AgentId, Counters, Counts, DeploymentKind, Effects, Found, Goal, IdGenerator,
     Instance, InstanceRecord, Instances, Key, Notice, Record, RevisionRecord, ServiceSpec,
-    Settings, StatusUpdate, Task, TaskRecord, TaskState, Template, Timestamp, Workload,
+    Settings, StatusUpdate, Task, TaskRecord, TaskState, Template, Timestamp, Unreadable, Workload,
     WorkloadName, WorkloadRecord, Write, task::UNHEARD,
 };
 
@@ -114,7 +114,7 @@ impl Scheduler {
     }
 
     fn sort(&mut self, found: Found) -> Stored {
-        self.unread = Unread::new(found.unreadable);
+        let mut unreadable = found.unreadable;
         let mut stored = Stored::default();
         let mut agents: BTreeMap<AgentId, Arc<AgentAddress>> = BTreeMap::new();
         let mut audit = Vec::new();
@@ -142,6 +142,10 @@ impl Scheduler {
                         .entry(record.workload.clone())
                         .or_default()
                         .insert(record.number, record);
+                }
+                // Of live tasks no id is kept: it is put together again from where the task belongs.
+                Record::Task(record) if record.framework() != Some(&self.settings.framework) => {
+                    unreadable.push(self.misnamed(record));
                 }
                 Record::Task(mut record) => {
                     let known = agents
@@ -171,6 +175,7 @@ impl Scheduler {
         }
         audit.sort_unstable_by_key(|entry| entry.sequence);
         self.audit = audit.into();
+        self.unread = Unread::new(unreadable);
         self.offers.agents_seen = agents;
         stored
     }
@@ -561,21 +566,41 @@ impl Scheduler {
         }
     }
 
-    fn set_rest_aside(&mut self, stored: Stored) {
-        for task in stored.tasks.into_values().flatten() {
-            self.set_aside(task);
+    /// A task that is recorded under an id which is not the one of its instance and run. What it says
+    /// besides its id is not believed; one of another framework is set aside.
+    fn misnamed(&mut self, record: TaskRecord) -> Unreadable {
+        let id = record.id.clone();
+        let framework = &self.settings.framework;
+        let reason = if id.parts(framework).is_some() {
+            let (workload, number) = (&record.workload, record.number);
+            format!("it speaks of a run of {workload}-{number} that has another id")
+        } else {
+            let reason = format!("by its id it is no task of the framework `{framework}`");
+            self.set_aside(record, &reason);
+            reason
+        };
+        Unreadable {
+            place: format!("tasks/{id}").into(),
+            key: Some(Key::Task(id)),
+            reason: reason.into(),
         }
     }
 
-    /// A task whose workload is neither declared nor stored: shown, not touched.
-    fn set_aside(&mut self, record: TaskRecord) {
+    fn set_rest_aside(&mut self, stored: Stored) {
+        for task in stored.tasks.into_values().flatten() {
+            self.set_aside(task, "its workload is neither declared nor stored");
+        }
+    }
+
+    /// A task that is shown and not touched, and why.
+    fn set_aside(&mut self, record: TaskRecord, reason: &str) {
         let update = StatusUpdate {
             task: record.id.clone(),
             agent: record.agent.known_id(),
             state: record.state,
             uuid: None,
             reason: None,
-            message: Some("its workload is neither declared nor stored".to_owned()),
+            message: Some(reason.to_owned()),
             healthy: None,
         };
         Arc::make_mut(&mut self.unknown_tasks).insert(record.id, update);

@@ -12,6 +12,7 @@ mod bench;
 mod brake;
 mod deployments;
 mod explain;
+mod identity;
 mod instances;
 mod interrupted;
 mod keeping;
