@@ -500,10 +500,18 @@ async fn health_says_everything_and_fails_only_where_a_restart_may_help() {
     assert_eq!(told["fault"], no_id.to_string());
     assert_eq!(told["read_fault"], serde_json::Value::Null);
 
-    // Another version in its place does help.
+    // Another version, or one of the right name, in its place does help.
     let newer = StoreError::NewerLayout { found: 2, known: 1 };
     place.read_fault((&newer).into());
     assert_eq!(health().await, (500, newer.to_string()));
+    place.show_copy(wall());
+    let renamed = StoreError::OtherFramework {
+        tasks: 2,
+        name: "shop".to_owned(),
+        wanted: "shop2".to_owned(),
+    };
+    place.fault((&renamed).into());
+    assert_eq!(health().await, (500, renamed.to_string()));
 }
 
 #[actix_web::test]
