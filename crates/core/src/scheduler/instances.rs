@@ -72,6 +72,7 @@ impl Scheduler {
         service.wanted += 1;
         if service.state.instances.get(number).is_none() {
             service.state_mut().instances.insert(Instance::new(number));
+            self.take_in_successor(index, number);
         } else {
             self.edit(index, number, |instance| instance.wanted = true);
             // A task of it that a restart has begun to replace counts again toward its limit:
@@ -236,8 +237,9 @@ impl Scheduler {
     }
 
     /// The task to go when an instance has more than one: one copy by rule, a ready one before one
-    /// that is not, one of the current revision before others, then the oldest. None goes before
-    /// it is certain that another one stays.
+    /// that is not, one that has been for long enough before one that has yet to prove itself, one of
+    /// the current revision before others, then the oldest. None goes before it is certain that
+    /// another one stays.
     fn surplus<'a>(
         &self,
         service: &Service,
@@ -250,6 +252,7 @@ impl Scheduler {
                 (
                     !service.is_ready(task),
                     task.state != TaskState::Running,
+                    !service.is_proven(task, self.now),
                     task.revision != service.state.revision,
                     task.launched_at,
                     task.uuid,
@@ -360,6 +363,29 @@ impl Scheduler {
                     self.admission.enqueue(priority, index, number);
                 }
             }
+        }
+    }
+
+    /// The instances of a service wait no longer because of failures: an operator wants them tried
+    /// again, or what has failed is launched no more, and its failures are `forgotten`.
+    pub(super) fn end_back_off(&mut self, index: ServiceIndex, forgotten: bool) {
+        let failed: Vec<_> = self
+            .service(index)
+            .into_iter()
+            .flat_map(|service| service.state.instances.iter())
+            .filter(|instance| instance.wanted)
+            .filter(|instance| instance.not_before.is_some() || forgotten && instance.failures > 0)
+            .map(|instance| instance.number)
+            .collect();
+        for number in failed {
+            self.edit(index, number, |instance| {
+                instance.not_before = None;
+                if forgotten {
+                    instance.failures = 0;
+                }
+            });
+            self.write_instance(index, number);
+            self.settle(index, number);
         }
     }
 

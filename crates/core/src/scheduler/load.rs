@@ -13,10 +13,10 @@ use super::{
     unreadable::{Unread, is_retired},
 };
 use crate::{
-    AgentAddress, AgentId, Counters, Counts, DeploymentKind, Effects, Found, Goal, IdGenerator,
-    Instance, InstanceRecord, Instances, Key, Notice, Record, RevisionRecord, ServiceSpec,
-    Settings, StatusUpdate, Task, TaskRecord, TaskState, Template, Timestamp, Unreadable, Workload,
-    WorkloadName, WorkloadRecord, Write, task::UNHEARD,
+    AgentAddress, AgentId, Counters, Counts, DeploymentKind, DeploymentStatus, Effects, Found,
+    Goal, IdGenerator, Instance, InstanceRecord, Instances, Key, Notice, Record, RevisionRecord,
+    ServiceSpec, Settings, StatusUpdate, Task, TaskRecord, TaskState, Template, Timestamp,
+    Unreadable, Workload, WorkloadName, WorkloadRecord, Write, task::UNHEARD,
 };
 
 /// Records sorted by what they belong to.
@@ -59,6 +59,7 @@ impl Scheduler {
             scheduler.undeclare(&name, &mut stored);
         }
         scheduler.end_updates_that_never_began();
+        scheduler.call_off_what_nobody_moves();
         scheduler.set_rest_aside(stored);
         let effects = scheduler.effects();
         (scheduler, effects)
@@ -212,8 +213,10 @@ impl Scheduler {
                 .unwrap_or(0)
                 + 1
         });
-        // Whether it has changed cannot be said where what was declared is lost.
-        let changed = !unchanged && (known.is_some() || declared_before.is_none_or(knows));
+        // Whether it has changed cannot be said where what was declared is lost; a newer one may be what
+        // a start before this one made of the same.
+        let older = known.is_some_and(|known| declared_before.is_some_and(|before| known < before));
+        let changed = !unchanged && (older || declared_before.is_none_or(knows));
         revisions.insert(declared_revision, template.clone());
         // An update that is paused or was rolled back stays so under the same declaration.
         let revision = record
@@ -261,17 +264,24 @@ impl Scheduler {
         let differs = !stands || record.as_ref() != Some(&now);
         let former = record.as_ref().map(|record| record.revision);
         let former = former.filter(|former| *former > 0).unwrap_or(revision);
+        let launches_another = former != revision;
         let index = self.add_service(Service::new(workload(now, revisions)));
         if is_new {
             // Before what it adopts, which would look like what is left of a lost one.
             self.write_service(index);
         }
         self.restore(index, former, stored);
+        if launches_another {
+            self.end_back_off(index, true);
+        }
         // A rollback returns to what was last moved to in full.
         let unfinished = self
             .update_of(&spec.name)
             .and_then(|id| self.deployments.get(&id))
-            .filter(|deployment| !deployment.status.is_over());
+            .filter(|deployment| {
+                !deployment.status.is_over()
+                    || matches!(deployment.status, DeploymentStatus::Aborted { .. })
+            });
         let from = match unfinished.map(|deployment| &deployment.kind) {
             // Back to where it came from: then that is what was moved to.
             Some(DeploymentKind::Update { from, to, .. }) if *from == declared_revision => {

@@ -495,8 +495,15 @@ impl Scheduler {
     }
 
     /// Shows a task that nobody knows, and asks Mesos about it: an echo disappears with the answer.
-    fn quarantine(&mut self, update: StatusUpdate) {
+    fn quarantine(&mut self, mut update: StatusUpdate) {
         let known = self.unknown_tasks.get(&update.task);
+        // What the master has confirmed stays so, whatever the task itself says meanwhile.
+        if let Some(known) = known
+            && is_masters_word(known)
+            && !is_masters_word(&update)
+        {
+            update.reason.clone_from(&known.reason);
+        }
         if known.is_none() && self.unknown_tasks.len() >= UNKNOWN_MAX {
             return;
         }

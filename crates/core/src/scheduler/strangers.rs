@@ -125,7 +125,8 @@ impl Scheduler {
         });
     }
 
-    /// The task of an instance is gone: one that nobody knew what to do with may be its successor.
+    /// The task of an instance is gone, or it is new: one that nobody knew what to do with may belong
+    /// there.
     pub(super) fn take_in_successor(&mut self, index: ServiceIndex, number: u32) {
         if self.unknown_tasks.is_empty() {
             return;

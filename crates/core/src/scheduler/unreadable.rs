@@ -56,6 +56,13 @@ impl Unread {
         }
     }
 
+    /// Whether a deployment may be among it.
+    pub(super) fn may_hide_deployments(&self) -> bool {
+        self.list
+            .iter()
+            .any(|one| matches!(one.key, None | Some(Key::Deployment(_))))
+    }
+
     /// Whether a workload or a task may be among it, so that not every task can be known.
     pub(super) fn may_hide_tasks(&self) -> bool {
         self.list

@@ -142,8 +142,13 @@ fn it_can_be_paused_resumed_and_aborted() {
     let id = rolling(&mut bench);
     bench.revived();
     bench.command(Command::PauseDeployment(id)).unwrap();
-    move_one(&mut bench);
-    bench.nothing_else();
+    let nothing_moves = |bench: &mut Bench| {
+        bench.suppressed();
+        bench.nothing_else();
+        let web = bench.workload("web");
+        assert!(web.tasks().all(|(_, task)| task.goal == Goal::Run));
+    };
+    nothing_moves(&mut bench);
     let refused = bench.command(Command::PauseDeployment(id));
     assert_eq!(
         refused,
@@ -156,8 +161,7 @@ fn it_can_be_paused_resumed_and_aborted() {
     bench.command(Command::ResumeDeployment(id)).unwrap();
     bench.revived();
     bench.command(Command::AbortDeployment(id)).unwrap();
-    move_one(&mut bench); // The move under way is finished.
-    bench.nothing_else();
+    nothing_moves(&mut bench);
     assert!(matches!(
         status(&bench, id).status,
         DeploymentStatus::Aborted { .. }
@@ -168,7 +172,9 @@ fn it_can_be_paused_resumed_and_aborted() {
 
 #[test]
 fn what_an_aborted_one_had_begun_counts_toward_the_limits_of_the_next() {
-    let mut bench = Bench::new(vec![service("web", 3)]);
+    let mut web = service("web", 3);
+    web.update.order = UpdateOrder::StopFirst;
+    let mut bench = Bench::new(vec![web]);
     let tasks = bench.run_all();
     bench.advance(Duration::from_secs(5));
     let moving = |bench: &Bench| -> Vec<u32> {
@@ -188,17 +194,14 @@ fn what_an_aborted_one_had_begun_counts_toward_the_limits_of_the_next() {
     bench.forget_calls();
     let host = agent("b", &[]);
     bench.offer(&[&host], 2.0);
-    let launched = bench.launched();
-    let of = |instance: &str| {
-        let launch = launched.iter().find(|launch| &*launch.instance == instance);
-        launch.map(|launch| launch.task.clone()).unwrap()
-    };
-    bench.tell(&of("web-1"), TaskState::Running);
-    bench.advance(Duration::from_secs(1));
+    let launched = bench.launched().remove(0);
+    assert_eq!(&*launched.instance, "web-1");
+    bench.tell(&launched.task, TaskState::Running);
+    bench.advance(Duration::from_secs(10));
     rolling(&mut bench);
-    assert_eq!(moving(&bench), [3]);
-    bench.tell(&of("web-3"), TaskState::Running);
     assert_eq!(moving(&bench), [3], "the old task has not ended");
+    bench.tell(&tasks["web-3"], TaskState::Killed);
+    assert!(moving(&bench).is_empty(), "the new one does not run");
 }
 
 #[test]

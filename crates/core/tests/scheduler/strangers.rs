@@ -129,3 +129,41 @@ fn an_answer_that_was_lost_with_the_connection_is_waited_for_again() {
     bench.advance(Duration::from_secs(60));
     assert_eq!(bench.instance("web", 1).tasks.len(), 1);
 }
+
+#[test]
+fn more_instances_take_in_the_unknown_tasks_that_belong_there() {
+    let mut bench = Bench::new(vec![service("web", 3)]);
+    let tasks = bench.run_all();
+    // An older backup, that knows of one instance.
+    for number in 2..=3 {
+        let task = tasks[&format!("web-{number}")].clone();
+        bench.store.remove(&Key::Task(task));
+        bench
+            .store
+            .remove(&Key::Instance(WorkloadName::new("web"), number));
+    }
+    let key = Key::Workload(WorkloadName::new("web"));
+    let Some(Record::Workload(web)) = bench.store.get_mut(&key) else {
+        panic!("not stored");
+    };
+    web.desired = 1;
+    bench.restart();
+    bench.subscribe();
+    for task in tasks.values() {
+        bench.answered(task, TaskState::Running);
+    }
+    bench.advance(Duration::from_secs(60));
+    assert_eq!(bench.scheduler.view().unknown_tasks.len(), 2);
+    // What a task says of itself afterwards changes nothing.
+    bench.tell(&tasks["web-3"], TaskState::Running);
+    bench.scale("web", 4).unwrap();
+    bench.forget_calls();
+    bench.offer(&[&agent("b", &[])], 8.0);
+    let (launched, killed) = bench.all_sent();
+    let launched: Vec<_> = launched.iter().map(|launch| &*launch.instance).collect();
+    assert_eq!((launched, killed.len()), (vec!["web-4"], 0));
+    assert!(bench.scheduler.view().unknown_tasks.is_empty());
+    for task in tasks.values() {
+        assert!(bench.store.contains_key(&Key::Task(task.clone())));
+    }
+}

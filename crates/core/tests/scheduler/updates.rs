@@ -472,7 +472,7 @@ fn a_revision_with_an_unknown_secret_is_no_way_back() {
 }
 
 /// A secret as it comes from the store.
-fn forgotten(fingerprint: u32) -> Secret {
+pub(crate) fn forgotten(fingerprint: u32) -> Secret {
     let text = format!("{{\"fingerprint\":{fingerprint}}}");
     serde_json::from_str(&text).unwrap()
 }

@@ -1,8 +1,8 @@
 //! What deployments begin, held against the limits that were declared.
 
 use gantry_core::{
-    Deployment, DeploymentKind, DeploymentStatus, Goal, Operator, Record, ServiceSpec, StopReason,
-    Task, TaskRecord, TaskState, UpdateOrder, View, Workload, Write,
+    Deployment, DeploymentKind, DeploymentStatus, Goal, Instance, Key, Operator, Record,
+    ServiceSpec, StopReason, Task, TaskRecord, TaskState, UpdateOrder, View, Workload, Write,
 };
 
 use crate::{term::Term, world::World};
@@ -25,8 +25,9 @@ impl World {
                 continue;
             };
             self.check_parallelism(view, workload, spec)?;
+            let ready = count_ready(view, workload, spec);
             for task in moved {
-                check_ready(workload, spec, task)?;
+                check_ready(workload, spec, task, ready)?;
             }
         }
         Ok(())
@@ -94,6 +95,42 @@ impl World {
             return Err(format!(
                 "{under_way:?} of {name} are moved at once, and not {most} by {at_work:?}"
             ));
+        }
+        Ok(())
+    }
+
+    /// What is paused, has ended or was given up moves nothing any more: no task that can be reached is
+    /// being replaced without a deployment at work that has to replace it, or an operator who wants it.
+    pub(super) fn check_at_rest(&self, view: &View) -> Result<(), String> {
+        // One that cannot be read may be at work.
+        let hidden = |key: &Option<Key>| matches!(key, None | Some(Key::Deployment(_)));
+        if view.unreadable.iter().any(|one| hidden(&one.key)) {
+            return Ok(());
+        }
+        let replacing = view.workloads.iter();
+        for workload in replacing.filter(|workload| workload.counts.replacing > 0) {
+            let name = &workload.name;
+            for (number, task) in workload.tasks() {
+                if !matches!(task.goal, Goal::Replace { by_hand: false, .. }) {
+                    continue;
+                }
+                let id = workload.task_id(&self.plan.settings.framework, number, task);
+                // Nobody waits for what cannot be reached.
+                if self.memory.out_of_reach.contains(&id) || self.memory.was_doubted(&id) {
+                    continue;
+                }
+                let moved = view.deployments.iter().any(|deployment| {
+                    let whose = deployment.kind.workload();
+                    deployment.status.is_at_work()
+                        && whose.is_none_or(|whose| whose == name)
+                        && is_old(deployment, task)
+                });
+                if !moved {
+                    return Err(format!(
+                        "{id} is being replaced though no deployment is at work on it"
+                    ));
+                }
+            }
         }
         Ok(())
     }
@@ -190,8 +227,34 @@ pub(super) fn is_ready(workload: &Workload, task: &Task) -> bool {
     task.state == TaskState::Running && (!checked || task.healthy == Some(true))
 }
 
+/// The instances that are ready and have been for as long as an update demands; restarts bring nothing
+/// new, so that for them it is enough that an instance does not fail again and again.
+fn count_ready(view: &View, workload: &Workload, spec: &ServiceSpec) -> u32 {
+    let updated = view.deployments.iter().any(|deployment| {
+        matches!(deployment.kind, DeploymentKind::Update { .. })
+            && deployment.kind.workload() == Some(&workload.name)
+            && deployment.status.is_at_work()
+    });
+    let counts = |instance: &&Instance| {
+        instance.tasks.iter().any(|task| {
+            let proven = task
+                .running_at
+                .is_some_and(|at| view.at >= at + spec.update.monitor);
+            !task.goal.is_stop()
+                && is_ready(workload, task)
+                && (proven || !updated && instance.failures == 0)
+        })
+    };
+    workload.instances.iter().filter(counts).count() as u32
+}
+
 /// A ready task is stopped, or replaced, only while enough others are ready.
-fn check_ready(workload: &Workload, spec: &ServiceSpec, moved: &TaskRecord) -> Result<(), String> {
+fn check_ready(
+    workload: &Workload,
+    spec: &ServiceSpec,
+    moved: &TaskRecord,
+    ready: u32,
+) -> Result<(), String> {
     let task = workload
         .instances
         .get(moved.number)
@@ -211,10 +274,10 @@ fn check_ready(workload: &Workload, spec: &ServiceSpec, moved: &TaskRecord) -> R
     } else {
         declared
     };
-    if workload.counts.ready < least {
+    if ready < least {
         return Err(format!(
-            "{} is moved ({:?}), though {} instances are ready and not {least}",
-            moved.id, moved.goal, workload.counts.ready
+            "{} is moved ({:?}), though {ready} instances are ready and not {least}",
+            moved.id, moved.goal
         ));
     }
     Ok(())

@@ -43,6 +43,13 @@ impl World {
         if ends && let Err(violation) = self.check_ends(&scheduler.view(), effects) {
             return self.violate(violation);
         }
+        let changes_tasks = effects
+            .writes
+            .iter()
+            .any(|write| matches!(write, Write::Put(Record::Task(_) | Record::Deployment(_))));
+        if changes_tasks && let Err(violation) = self.check_at_rest(&scheduler.view()) {
+            return self.violate(violation);
+        }
         let begun = self.begun_moves(term, &effects.writes);
         if !begun.is_empty() {
             let declares = &self.gantrys[gantry].declares;

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use gantry_core::{
     BrakePolicy, Call, Effects, Goal, Input, Key, Launch, MesosEvent, Record, ServiceSpec,
-    StatusUpdate, StopReason, Task, TaskId, TaskState, Timestamp, Uuid, View, Workload, Write,
+    StatusUpdate, StopReason, Task, TaskId, TaskState, Timestamp, Uuid, View, Workload,
+    WorkloadName, Write,
 };
 
 use crate::world::World;
@@ -70,11 +71,28 @@ impl Told {
         !self.were_stable.is_empty()
     }
 
-    /// Nothing is remembered of an instance that is gone.
+    /// Nothing is remembered of an instance that is gone, nor of one that waits no longer: it is to be
+    /// launched as something else, or an operator wants a restart.
     pub(super) fn forget(&mut self, effects: &Effects) {
+        let tried_anew = |name: &WorkloadName| {
+            effects.writes.iter().any(|write| match write {
+                Write::Put(Record::Workload(workload)) => workload.name == *name,
+                Write::Put(Record::Audit(entry)) => entry.action.starts_with("rolling restart"),
+                _ => false,
+            })
+        };
         for write in &effects.writes {
-            if let Write::Delete(Key::Instance(workload, number)) = write {
-                self.failing.remove(&(workload.in_task_ids(), *number));
+            match write {
+                Write::Delete(Key::Instance(workload, number)) => {
+                    self.failing.remove(&(workload.in_task_ids(), *number));
+                }
+                Write::Put(Record::Instance(instance))
+                    if instance.not_before.is_none() && tried_anew(&instance.workload) =>
+                {
+                    let place = (instance.workload.in_task_ids(), instance.number);
+                    self.failing.remove(&place);
+                }
+                _ => {}
             }
         }
     }

@@ -34,6 +34,12 @@ impl Scheduler {
             self.service_named(name)?;
         }
         self.nothing_moves(workload.as_ref(), None)?;
+        for index in self.service_indices() {
+            let of = self.service(index).map(|service| &service.state.name);
+            if workload.is_none() || of == workload.as_ref() {
+                self.end_back_off(index, false);
+            }
+        }
         let action = workload.as_ref().map_or_else(
             || "rolling restart".to_owned(),
             |name| format!("rolling restart of {name}"),
@@ -94,7 +100,7 @@ impl Scheduler {
         let deployment = self.change_deployment(actor, id, "paused", |now| {
             matches!(now, DeploymentStatus::Running).then_some(status)
         })?;
-        self.hold_update(&deployment);
+        self.hold(&deployment);
         Ok(Answer::Deployment(id))
     }
 
@@ -126,7 +132,7 @@ impl Scheduler {
         if running {
             self.go_on_with_update(&deployment);
         }
-        self.moves.remove(&id);
+        self.call_off(&deployment);
         Ok(Answer::Deployment(id))
     }
 

@@ -1,7 +1,11 @@
 //! Moving instances: which are still to be moved, which may be moved now, and how those that are
 //! being moved are doing.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::super::{Scheduler, ServiceIndex, Timer, services::Service};
 use crate::{
@@ -32,11 +36,22 @@ pub(in super::super) struct Moves {
     progress_at: Timestamp,
     /// When it is looked at again whether anything has moved.
     look_again_at: Option<Timestamp>,
+    /// When the next task counts as ready that others wait for.
+    proven_at: Option<Timestamp>,
+}
+
+/// Instances of a service that are ready but have not been for long enough to count. Found once in
+/// each step: while moves begin there are only fewer of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Unproven {
+    instances: u32,
+    /// When the next of them counts.
+    next: Option<Timestamp>,
 }
 
 /// Sorted so that the next one is the last: those that are being moved already, by a leader or a
-/// deployment before this one, as they count toward the limits; those that are not ready before
-/// those that are, as nobody misses them; then the youngest.
+/// deployment before this one, as they count toward the limits; those that are not ready, or have yet
+/// to prove it, before those that are, as nobody misses them; then the youngest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Candidate {
     begun: bool,
@@ -172,7 +187,7 @@ impl Scheduler {
         };
         Some(Candidate {
             begun,
-            unready: !service.is_filled(instance),
+            unready: !service.counts(instance, rule, self.now),
             launched_at,
             index,
             number: instance.number,
@@ -281,6 +296,7 @@ impl Scheduler {
             moved: BTreeSet::new(),
             progress_at: self.now,
             look_again_at: None,
+            proven_at: None,
         };
         self.advance(deployment, now, moves);
     }
@@ -341,6 +357,7 @@ impl Scheduler {
 
     fn begin_moves(&mut self, deployment: &mut Deployment, moves: &mut Moves, rule: Rule) {
         let mut looked_again = false;
+        let mut unproven = BTreeMap::new();
         loop {
             let Some(candidate) = moves.queue.pop() else {
                 // Instances may have been added, or have failed to move, since the list was made.
@@ -361,11 +378,11 @@ impl Scheduler {
                 moves.queue.push(candidate);
                 return;
             }
-            match self.begin_move(candidate.index, candidate.number, rule, &policy) {
+            match self.begin_move(&candidate, rule, &policy, &mut unproven) {
                 Begin::Begun(one) => moves.under_way.push(one),
                 Begin::NotNow => {
                     moves.queue.push(candidate);
-                    return;
+                    return self.look_when_one_is_proven(candidate, moves, &unproven);
                 }
                 // It has been moved by other means, or is gone.
                 Begin::Nothing => self.moved(deployment, moves),
@@ -411,11 +428,12 @@ impl Scheduler {
     /// Begins to move an instance, or finds it being moved already.
     fn begin_move(
         &mut self,
-        index: ServiceIndex,
-        number: u32,
+        candidate: &Candidate,
         rule: Rule,
         policy: &UpdatePolicy,
+        unproven: &mut BTreeMap<ServiceIndex, Unproven>,
     ) -> Begin {
+        let (index, number) = (candidate.index, candidate.number);
         let Some(service) = self.service(index) else {
             return Begin::Nothing;
         };
@@ -460,7 +478,9 @@ impl Scheduler {
         let (deadline, begins) = match old.goal {
             Goal::Replace { deadline, .. } => (deadline, false),
             Goal::Stop { since, .. } => (since + policy.deadline, false),
-            Goal::Run if !service.may_move(instance, policy) => return Begin::NotNow,
+            Goal::Run if !self.may_move(candidate, rule, policy, unproven) => {
+                return Begin::NotNow;
+            }
             Goal::Run => (self.now + policy.deadline, true),
         };
         let deadline = self.due(service, deadline);
@@ -476,6 +496,59 @@ impl Scheduler {
             },
         );
         begun
+    }
+
+    /// Whether so many instances stay ready that this one may be moved. One whose task has just started
+    /// does not count: it may be about to fail, and perhaps not for the first time.
+    fn may_move(
+        &self,
+        candidate: &Candidate,
+        rule: Rule,
+        policy: &UpdatePolicy,
+        unproven: &mut BTreeMap<ServiceIndex, Unproven>,
+    ) -> bool {
+        let Some(service) = self.service(candidate.index) else {
+            return false;
+        };
+        let state = &service.state;
+        let Some(instance) = state.instances.get(candidate.number) else {
+            return false;
+        };
+        if state.counts.unconfirmed > 0 {
+            return false;
+        }
+        if !service.is_filled(instance) {
+            return true;
+        }
+        let stop_first = service.moves_stop_first(policy);
+        let stay_ready = policy.stay_ready(state.desired, stop_first);
+        // The one that is stopped first is one less.
+        let goes = stop_first && service.counts(instance, rule, self.now);
+        let needed = stay_ready.saturating_add(u32::from(goes));
+        if state.counts.ready < needed {
+            return false;
+        }
+        let unproven = unproven
+            .entry(candidate.index)
+            .or_insert_with(|| service.unproven(rule, self.now));
+        state.counts.ready.saturating_sub(unproven.instances) >= needed
+    }
+
+    /// Nothing may be moved before what has just started counts.
+    fn look_when_one_is_proven(
+        &mut self,
+        candidate: Candidate,
+        moves: &mut Moves,
+        unproven: &BTreeMap<ServiceIndex, Unproven>,
+    ) {
+        let (service, number) = (candidate.index, candidate.number);
+        let next = unproven.get(&service).and_then(|unproven| unproven.next);
+        if let Some(at) = next
+            && moves.proven_at != next
+        {
+            moves.proven_at = next;
+            self.timers.set(at, Timer::Instance { service, number });
+        }
     }
 
     /// Remembers who keeps the new task from being launched: when the time is over nobody asks any
@@ -589,9 +662,17 @@ impl Scheduler {
             return None;
         }
         let service = self.service(service)?;
+        let state = &service.state;
+        let unproven = service.unproven(Rule::of(deployment), self.now).instances;
         Some(format!(
-            "too few instances of {} are ready to move another: {} of {}",
-            service.state.name, service.state.counts.ready, service.state.desired
+            "too few instances of {} are ready to move another: {} of {}{}",
+            state.name,
+            state.counts.ready.saturating_sub(unproven),
+            state.desired,
+            match unproven {
+                0 => String::new(),
+                _ => format!(", and {unproven} that have just started"),
+            }
         ))
     }
 }
@@ -623,19 +704,32 @@ impl Service {
         policy.order == UpdateOrder::StopFirst || self.stops_first()
     }
 
-    /// Whether enough instances are ready to move this one.
-    fn may_move(&self, instance: &Instance, policy: &UpdatePolicy) -> bool {
-        let counts = &self.state.counts;
-        if counts.unconfirmed > 0 {
-            return false;
+    /// Whether an instance is one of those that are ready, seen by a deployment: its task has been for
+    /// long enough. Restarts bring nothing new; for them it is enough that it does not fail again and
+    /// again.
+    fn counts(&self, instance: &Instance, rule: Rule, now: Timestamp) -> bool {
+        match rule {
+            Rule::LaunchedBefore(_) if instance.failures == 0 => self.is_filled(instance),
+            _ => {
+                let mut tasks = instance.tasks.iter();
+                tasks.any(|task| !task.goal.is_stop() && self.is_proven(task, now))
+            }
         }
-        if !self.is_filled(instance) {
-            return true;
+    }
+
+    /// The instances that are ready but do not count yet.
+    fn unproven(&self, rule: Rule, now: Timestamp) -> Unproven {
+        let mut unproven = Unproven::default();
+        for instance in self.state.instances.iter() {
+            if !self.is_filled(instance) || self.counts(instance, rule, now) {
+                continue;
+            }
+            unproven.instances += 1;
+            let ready = instance.tasks.iter().filter(|task| self.is_ready(task));
+            let next = ready.filter_map(|task| self.proven_at(task)).min();
+            unproven.next = unproven.next.into_iter().chain(next).min();
         }
-        let stop_first = self.moves_stop_first(policy);
-        let stay_ready = policy.stay_ready(self.state.desired, stop_first);
-        // The one that is stopped first is one less.
-        counts.ready >= stay_ready.saturating_add(u32::from(stop_first))
+        unproven
     }
 
     /// Whether a task is ready and has been for as long as a new one must have been.
@@ -658,7 +752,7 @@ impl DeploymentStatus {
 
 impl Scheduler {
     /// Whether an update of a service is under way, paused included.
-    fn is_being_updated(&self, service: &Service) -> bool {
+    pub(super) fn is_being_updated(&self, service: &Service) -> bool {
         self.update_of(&service.state.name)
             .is_some_and(|id| !self.deployments[&id].status.is_over())
     }

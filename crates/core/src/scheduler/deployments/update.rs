@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
-use super::super::{Scheduler, ServiceIndex};
+use super::{
+    super::{Scheduler, ServiceIndex},
+    moves::Rule,
+};
 use crate::{
     Actor, Answer, Deployment, DeploymentId, DeploymentKind, DeploymentStatus, Goal, OnFailure,
-    Refusal, WorkloadName,
+    Refusal, Task, WorkloadName,
 };
 
 impl Scheduler {
@@ -53,12 +56,13 @@ impl Scheduler {
         };
         let Some(index) = place else {
             deployment.status = DeploymentStatus::Failed { at, reason };
-            return self.write_deployment(deployment);
+            self.write_deployment(deployment.clone());
+            return self.call_off(&deployment);
         };
         let on_failure = self
             .service(index)
             .map(|service| service.state.update.on_failure);
-        let way_back = self.way_back(&deployment);
+        let way_back = self.way_back_by_itself(&deployment);
         match (on_failure, way_back) {
             (Some(OnFailure::Rollback), Ok((index, from))) => {
                 self.roll_back(deployment, index, from, Some(reason));
@@ -75,7 +79,7 @@ impl Scheduler {
                     reason: Some(reason),
                 };
                 self.write_deployment(deployment.clone());
-                self.hold_update(&deployment);
+                self.hold(&deployment);
             }
         }
     }
@@ -124,7 +128,7 @@ impl Scheduler {
     ) {
         self.moves.remove(&deployment.id);
         self.launch_as(index, from);
-        self.cancel_moves(index);
+        self.cancel_moves(index, |_| true);
         deployment.resumed = None;
         deployment.status = DeploymentStatus::RollingBack {
             at: self.now,
@@ -168,12 +172,80 @@ impl Scheduler {
         }
     }
 
-    /// A paused update moves nothing, and what has to be started meanwhile is started as before.
-    pub(super) fn hold_update(&mut self, deployment: &Deployment) {
-        self.moves.remove(&deployment.id);
-        if let Ok((index, from)) = self.way_back(deployment) {
+    /// The way back that is taken without an operator's asking: not to what was itself never moved to
+    /// in full, and may not work at all.
+    fn way_back_by_itself(&self, deployment: &Deployment) -> Result<(ServiceIndex, u32), String> {
+        let (index, from) = self.way_back(deployment)?;
+        let before = self
+            .deployments
+            .values()
+            .rev()
+            .filter(|other| other.id < deployment.id)
+            .find(|other| {
+                matches!(&other.kind, DeploymentKind::Update { .. })
+                    && other.kind.workload() == deployment.kind.workload()
+            });
+        match before {
+            Some(before)
+                if matches!(before.status, DeploymentStatus::Aborted { .. })
+                    && matches!(before.kind, DeploymentKind::Update { to, .. } if to == from) =>
+            {
+                Err(format!(
+                    "the update to revision {from} was never done, and it may not work"
+                ))
+            }
+            _ => Ok((index, from)),
+        }
+    }
+
+    /// What is paused moves nothing. What has to be started meanwhile is started as before, where an
+    /// update has a way back.
+    pub(super) fn hold(&mut self, deployment: &Deployment) {
+        if let Ok((index, from)) = self.way_back_by_itself(deployment) {
             self.launch_as(index, from);
-            self.cancel_moves(index);
+        }
+        self.call_off(deployment);
+    }
+
+    /// Takes back what a deployment has begun that moves nothing any more.
+    pub(super) fn call_off(&mut self, deployment: &Deployment) {
+        self.moves.remove(&deployment.id);
+        let restarts = matches!(deployment.kind, DeploymentKind::RollingRestart { .. });
+        let workload = deployment.kind.workload();
+        let moved: Vec<_> = self
+            .services()
+            .filter(|(_, service)| workload.is_none_or(|name| service.state.name == *name))
+            // There it left the moves to the update.
+            .filter(|(_, service)| !(restarts && self.is_being_updated(service)))
+            .map(|(index, _)| index)
+            .collect();
+        for index in moved {
+            self.cancel_moves(index, |_| true);
+        }
+    }
+
+    /// After a start: takes back what was begun by deployments that move nothing any more, or not that,
+    /// should they have ended, or have been paused, and only that was stored.
+    pub(in super::super) fn call_off_what_nobody_moves(&mut self) {
+        // One that cannot be read may be at work.
+        if self.unread.may_hide_deployments() {
+            return;
+        }
+        let replacing: Vec<_> = self
+            .services()
+            .filter(|(_, service)| service.state.counts.replacing > 0)
+            .map(|(index, service)| {
+                let name = &service.state.name;
+                let at_work = self.deployments.values().filter(|deployment| {
+                    let workload = deployment.kind.workload();
+                    deployment.status.is_at_work() && workload.is_none_or(|of| of == name)
+                });
+                let rules: Vec<_> = at_work.map(|deployment| Rule::of(deployment)).collect();
+                (index, rules)
+            })
+            .collect();
+        for (index, rules) in replacing {
+            self.cancel_moves(index, |task| !rules.iter().any(|rule| rule.is_old(task)));
         }
     }
 
@@ -189,13 +261,13 @@ impl Scheduler {
         };
         match update.status {
             DeploymentStatus::Running => self.go_on_with_update(&update),
-            DeploymentStatus::RollingBack { .. } | DeploymentStatus::Paused { .. } => {
-                match self.way_back(&update) {
-                    Ok((index, from)) => self.launch_as(index, from),
-                    Err(why) if update.status.is_at_work() => {
-                        self.deployment_failed(Deployment::clone(&update), why);
-                    }
-                    Err(_) => {}
+            DeploymentStatus::RollingBack { .. } => match self.way_back(&update) {
+                Ok((index, from)) => self.launch_as(index, from),
+                Err(why) => self.deployment_failed(Deployment::clone(&update), why),
+            },
+            DeploymentStatus::Paused { .. } => {
+                if let Ok((index, from)) = self.way_back_by_itself(&update) {
+                    self.launch_as(index, from);
                 }
             }
             _ => {}
@@ -210,14 +282,15 @@ impl Scheduler {
         }
     }
 
-    /// Takes back what has been begun: of two tasks the one that is ready stays.
-    fn cancel_moves(&mut self, index: ServiceIndex) {
+    /// Takes back what has been begun: of two tasks the one stays that is ready, and has proven it.
+    fn cancel_moves(&mut self, index: ServiceIndex, which: impl Fn(&Task) -> bool) {
         let begun: Vec<_> = self
             .service(index)
             .into_iter()
             .flat_map(|service| service.state.tasks())
             // What an operator asked for is not the deployment's to take back.
             .filter(|(_, task)| matches!(task.goal, Goal::Replace { by_hand: false, .. }))
+            .filter(|(_, task)| which(task))
             .map(|(number, task)| (number, task.uuid))
             .collect();
         for (number, uuid) in begun {
@@ -241,5 +314,6 @@ impl Scheduler {
         self.offers.changed = true;
         self.offers.work_changed = true;
         self.write_service(index);
+        self.end_back_off(index, true);
     }
 }
