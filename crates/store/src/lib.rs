@@ -66,7 +66,7 @@ pub trait Store: Send + Sync {
     /// for a replacement or removal: whoever acts on it acts on a part.
     ///
     /// # Errors
-    /// As [`Store::load`], without `HalfReplaced`; `Corrupt` when it has not even a layout.
+    /// As [`Store::load`], without `HalfReplaced`; `Corrupt` where a home cannot tell what was stored.
     async fn salvage(&self) -> Result<Loaded, StoreError>;
 
     /// Makes the store hold these records and nothing else: entries that could not be understood

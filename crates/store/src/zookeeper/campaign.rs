@@ -1,6 +1,6 @@
 //! Becoming the one that may write: a lock that Curator's tools can read, then a new epoch.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
@@ -77,7 +77,8 @@ async fn attempt(
         ensure(shared, client, above, &open).await?;
     }
     ensure(shared, client, &layout.leader(), &layout.lasting()).await?;
-    // What a later version has written is none of our business, whether or not it runs.
+    // What a later version has written is none of our business, whether or not it runs. What is damaged
+    // has to be led by whoever replaces or removes it.
     look(client, shared).await?;
 
     let candidate = Candidate::enter(shared, client).await?;
@@ -93,9 +94,10 @@ async fn attempt(
             }
             found(shared, client, &candidate.lock).await?;
         }
-        Found::Store(_) => {
+        found @ (Found::Store(_) | Found::Damaged(_)) => {
             complete(shared, client, &candidate.lock).await?;
-            if layout.only_us() && is_open(shared, client).await? {
+            let is_damaged = matches!(found, Found::Damaged(_));
+            if layout.only_us() && (is_damaged || is_open(shared, client).await?) {
                 protect(shared, client).await?;
             }
         }
@@ -420,24 +422,71 @@ async fn protect(shared: &Shared, client: &Client) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Makes the directories that a store of an earlier version of Gantry does not have yet.
+/// Makes the directories that a store of an earlier version of Gantry does not have yet, and what was
+/// lost of what the records stand in: a directory goes only after what is in it, so that nothing is
+/// hidden by making it anew. Without all directories of a kind the store stays unusable.
 async fn complete(shared: &Shared, client: &Client, lock: &str) -> Result<(), StoreError> {
     let layout = &shared.layout;
     let names = children(client, shared, layout.gantry()).await?;
-    let missing = layout.missing(&names.unwrap_or_default());
-    if missing.is_empty() {
+    let names = names.unwrap_or_default();
+    let kinds = layout.kinds(&names);
+    let lists = kinds.iter().map(|(kind, _)| children(client, shared, kind));
+    let lists = try_join_all(lists).await?;
+    let mut lost = Vec::new();
+    for ((kind, shards), there) in kinds.into_iter().zip(lists) {
+        let there = there.unwrap_or_default().into_iter();
+        let there: HashSet<String> = there.map(|name| format!("{kind}/{name}")).collect();
+        lost.extend(shards.into_iter().filter(|shard| !there.contains(shard)));
+    }
+    let is_missing = |node: &String| !names.iter().any(|name| node.ends_with(&format!("/{name}")));
+    lost.extend(Some(layout.transactions()).filter(is_missing));
+    let epoch = Some(layout.epoch()).filter(is_missing);
+    let missing = layout.missing(&names);
+    if missing.is_empty() && lost.is_empty() && epoch.is_none() {
         return Ok(());
     }
-    let wrong = |error: Error| failed("make the directories of a later version", &error);
+    let wrong = |error: Error| failed("make the directories of a store", &error);
     let make = layout.lasting();
     let mut multi = client.new_multi_writer();
     multi.add_check_version(lock, -1).map_err(wrong)?;
-    for directory in &missing {
+    for directory in missing.iter().chain(&lost) {
         multi.add_create(directory, b"", &make).map_err(wrong)?;
+    }
+    if let Some(epoch) = &epoch {
+        let number = lost_number(shared, client).await?;
+        let leader = String::new();
+        let data = encode(&Epoch {
+            epoch: number,
+            leader,
+        })?;
+        multi.add_create(epoch, &data, &make).map_err(wrong)?;
     }
     // Should the answer be lost, the next attempt sees what was made.
     let made = shared.call(multi.commit()).await;
-    made.map(drop).map_err(|error| wrong(error.into()))
+    made.map_err(|error| wrong(error.into()))?;
+    lost.extend(epoch);
+    if let Some(first) = lost.first() {
+        let nodes = lost.len();
+        tracing::error!(
+            nodes,
+            first,
+            "nodes of the store were gone, with all that was in them, and are made anew"
+        );
+    }
+    Ok(())
+}
+
+/// A number in the place of the last epoch's: how often candidates came and went. It is larger unless
+/// one led again and again with the same lock; what keeps former leaders out is not the number.
+async fn lost_number(shared: &Shared, client: &Client) -> Result<u64, StoreError> {
+    let wrong = |error: Error| failed("say how many candidates there were", &error);
+    let queue = shared.layout.leader();
+    let queue = shared
+        .call(client.check_stat(&queue))
+        .await
+        .map_err(wrong)?;
+    let changes = queue.map_or(0, |queue| queue.cversion);
+    Ok(u64::try_from(changes).unwrap_or_default())
 }
 
 /// Begins a new epoch: from then on no transaction of an earlier one is made. Returns its number and
@@ -449,16 +498,20 @@ async fn bump(shared: &Shared, client: &Client, lock: &str) -> Result<(u64, i32)
     loop {
         shared.call(client.sync(&node)).await.map_err(wrong)?;
         let (bytes, stat) = shared.call(client.get_data(&node)).await.map_err(wrong)?;
-        let before: Epoch =
-            serde_json::from_slice(&bytes).map_err(|error| StoreError::Corrupt {
-                place: node.clone(),
-                reason: format!("it does not hold an epoch: {error}"),
-            })?;
+        let before = match serde_json::from_slice::<Epoch>(&bytes) {
+            Ok(before) => before.epoch,
+            Err(error) => {
+                tracing::error!(node, %error, "it does not hold an epoch, which is made anew");
+                // Each epoch has filled the node once.
+                let fillings = u64::try_from(stat.version).unwrap_or_default();
+                lost_number(shared, client).await?.max(fillings)
+            }
+        };
         if tried.as_ref() == Some(&bytes) {
             // The answer to an earlier attempt was lost.
-            return Ok((before.epoch, stat.version));
+            return Ok((before, stat.version));
         }
-        let epoch = before.epoch + 1;
+        let epoch = before.saturating_add(1);
         let token = encode(&Epoch {
             epoch,
             leader: lock.to_owned(),

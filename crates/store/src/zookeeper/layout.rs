@@ -105,6 +105,28 @@ impl Layout {
             .collect()
     }
 
+    /// The kinds that are among `names` of children of `gantry`: the directory of each, and those in it.
+    pub(super) fn kinds(&self, names: &[String]) -> Vec<(String, Vec<String>)> {
+        KINDS
+            .into_iter()
+            .filter(|(kind, _)| names.iter().any(|name| name == kind))
+            .map(|(kind, shards)| {
+                let shards = (0..shards).map(|shard| self.shard(kind, shard));
+                (self.own(kind), shards.collect())
+            })
+            .collect()
+    }
+
+    /// The directories of those kinds that have to be there, and are not among `names` of children of
+    /// `gantry`.
+    pub(super) fn gone(&self, names: &[String]) -> Vec<String> {
+        KINDS
+            .into_iter()
+            .filter(|(kind, _)| !may_be_missing(kind) && !names.iter().any(|name| name == kind))
+            .map(|(kind, _)| self.own(kind))
+            .collect()
+    }
+
     /// The directories of those kinds that may be missing, and are not among `names` of children of
     /// `gantry`. All of a kind are made at once.
     pub(super) fn missing(&self, names: &[String]) -> Vec<String> {
@@ -197,9 +219,9 @@ impl Shard {
         matches!(self.kind, "instances" | "tasks")
     }
 
-    /// Whether it is there, going by the names of the children of `gantry`, or has to be.
+    /// Whether its kind is there, going by the names of the children of `gantry`.
     pub(super) fn is_expected(&self, names: &[String]) -> bool {
-        !may_be_missing(self.kind) || names.iter().any(|name| name == self.kind)
+        names.iter().any(|name| name == self.kind)
     }
 
     /// The record's path of a child, if that belongs here.

@@ -43,12 +43,14 @@ pub(super) struct Read {
 }
 
 /// What stands below the root.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Found {
     /// Nothing of ours: a new framework, or one of the original.
     Nothing,
     /// A store of this layout.
     Store(u32),
+    /// What cannot be told the layout of: good to be replaced or removed, and for nothing else.
+    Damaged(Unusable),
 }
 
 /// What says nothing about records: who stands in the queue, and which term and transaction were the
@@ -62,8 +64,13 @@ pub(super) async fn look(client: &Client, shared: &Shared) -> Result<Found, Stor
     loop {
         match shared.call(client.get_data(&node)).await {
             Ok((bytes, _)) => {
-                let version = codec::decode_layout(layout.gantry(), &bytes)?;
-                return Ok(Found::Store(version));
+                return match codec::decode_layout(layout.gantry(), &bytes) {
+                    Ok(version) => Ok(Found::Store(version)),
+                    Err(StoreError::Corrupt { place, reason }) => {
+                        Ok(Found::Damaged(Unusable::new(place, reason)))
+                    }
+                    Err(error) => Err(error),
+                };
             }
             Err(Error::NoNode) => {}
             Err(error) => return Err(failed(&format!("read `{node}`"), &error)),
@@ -78,10 +85,10 @@ pub(super) async fn look(client: &Client, shared: &Shared) -> Result<Found, Stor
         let says_nothing = |name: &String| LEFT_BEHIND.contains(&name.as_str());
         return match children.iter().find(|name| !says_nothing(name)) {
             None => Ok(Found::Nothing),
-            Some(name) => Err(StoreError::Corrupt {
-                place: layout.gantry().to_owned(),
-                reason: format!("it has `{name}` but no `{}`", codec::LAYOUT_PATH),
-            }),
+            Some(name) => Ok(Found::Damaged(Unusable::new(
+                layout.gantry().to_owned(),
+                format!("it has `{name}` but no `{}`", codec::LAYOUT_PATH),
+            ))),
         };
     }
 }
@@ -90,13 +97,14 @@ pub(super) async fn look(client: &Client, shared: &Shared) -> Result<Found, Stor
 pub(super) async fn everything(client: &Client, shared: &Shared) -> Result<Read, StoreError> {
     let gathered = gather(client, shared).await?;
     let mut loaded = gathered.loading.finish()?;
+    if let Some(damage) = gathered.damage.into_iter().next() {
+        return Err(damage.into());
+    }
     let settled = match gathered.plain {
         Ok(plain) => settle_framework(&shared.layout, &mut loaded, plain),
         Err(unusable) => Err(unusable),
     };
-    if let Err(Unusable { place, reason, .. }) = settled {
-        return Err(StoreError::Corrupt { place, reason });
-    }
+    settled?;
     for task in gathered
         .original
         .iter()
@@ -124,8 +132,11 @@ pub(super) async fn salvage(client: &Client, shared: &Shared) -> Result<Loaded, 
         Ok(plain) => settle_framework(&shared.layout, &mut loaded, plain),
         Err(unusable) => Err(unusable),
     };
-    if let Err(Unusable { place, reason, .. }) = settled {
-        let of = Some(Key::Framework);
+    let damage = gathered.damage.into_iter().map(|damage| (damage, None));
+    let of_framework = settled
+        .err()
+        .map(|unusable| (unusable, Some(Key::Framework)));
+    for (Unusable { place, reason, .. }, of) in damage.chain(of_framework) {
         loaded.rejected.push(Rejected {
             key: place,
             of,
@@ -142,17 +153,39 @@ pub(super) async fn salvage(client: &Client, shared: &Shared) -> Result<Loaded, 
 struct Gathered {
     loading: codec::Loading,
     nodes: HashSet<u64>,
+    /// What else makes the whole store unusable.
+    damage: Vec<Unusable>,
     /// What the plain node says of the framework.
     plain: Result<Option<FrameworkRecord>, Unusable>,
     original: Vec<import::Original>,
 }
 
 /// What makes the whole store unusable.
-struct Unusable {
+#[derive(Debug)]
+pub(super) struct Unusable {
     place: String,
     reason: String,
     /// It holds nothing: the original, which makes it first and fills it then, died in between.
     is_empty: bool,
+}
+
+impl Unusable {
+    fn new(place: String, reason: String) -> Self {
+        Self {
+            place,
+            reason,
+            is_empty: false,
+        }
+    }
+}
+
+impl From<Unusable> for StoreError {
+    fn from(unusable: Unusable) -> Self {
+        Self::Corrupt {
+            place: unusable.place,
+            reason: unusable.reason,
+        }
+    }
 }
 
 async fn gather(client: &Client, shared: &Shared) -> Result<Gathered, StoreError> {
@@ -162,10 +195,15 @@ async fn gather(client: &Client, shared: &Shared) -> Result<Gathered, StoreError
         client,
         shared,
         nodes: HashSet::new(),
+        damage: Vec::new(),
     };
     let (version, mut loading) = match found {
         Found::Nothing => (codec::LAYOUT, codec::Loading::new(place, codec::LAYOUT)),
         Found::Store(version) => (version, reading.records(version).await?),
+        Found::Damaged(damage) => {
+            reading.damage.push(damage);
+            (codec::LAYOUT, reading.records(codec::LAYOUT).await?)
+        }
     };
     debug_assert!(version <= codec::LAYOUT);
     let plain = reading.framework_id().await?;
@@ -195,6 +233,7 @@ async fn gather(client: &Client, shared: &Shared) -> Result<Gathered, StoreError
     Ok(Gathered {
         loading,
         nodes: reading.nodes,
+        damage: reading.damage,
         plain,
         original,
     })
@@ -213,16 +252,15 @@ fn settle_framework(
     match (ours, plain) {
         (None, Some(plain)) => loaded.records.push(Record::Framework(plain)),
         (Some(ours), Some(plain)) if ours.id != plain.id => {
-            return Err(Unusable {
-                place: layout.framework_id(),
-                is_empty: false,
-                reason: format!(
+            return Err(Unusable::new(
+                layout.framework_id(),
+                format!(
                     "it names the framework {}, and `{}` the framework {}: make both the same, or remove both",
                     plain.id,
                     layout.own("framework"),
                     ours.id
                 ),
-            });
+            ));
         }
         _ => {}
     }
@@ -279,6 +317,7 @@ struct Reading<'a> {
     client: &'a Client,
     shared: &'a Shared,
     nodes: HashSet<u64>,
+    damage: Vec<Unusable>,
 }
 
 impl Reading<'_> {
@@ -304,6 +343,10 @@ impl Reading<'_> {
         self.read(single, |path, bytes, _| loading.entry(&path, &bytes))
             .await?;
 
+        // Made together with the layout, and never removed.
+        let gone = layout.gone(&names).into_iter();
+        let gone = gone.map(|kind| Unusable::new(kind, "it is gone".to_owned()));
+        self.damage.extend(gone);
         let shards: Vec<Shard> = layout
             .shards()
             .filter(|shard| shard.is_expected(&names))
@@ -311,7 +354,13 @@ impl Reading<'_> {
         let lists = self.lists(&shards).await?;
         let mut wanted = Vec::new();
         let mut of_any_size = Vec::new();
-        for (shard, mut names) in shards.iter().zip(lists) {
+        for (shard, names) in shards.iter().zip(lists) {
+            let Some(mut names) = names else {
+                // What was in it was removed before it.
+                let reason = "it is gone, with all that was in it: who leads next makes it anew";
+                loading.reject_record(None, shard.node(), reason.to_owned());
+                continue;
+            };
             names.sort_unstable();
             for name in names {
                 let node = format!("{}/{name}", shard.node());
@@ -340,8 +389,8 @@ impl Reading<'_> {
         Ok(loading)
     }
 
-    /// The names in each shard.
-    async fn lists(&self, shards: &[Shard]) -> Result<Vec<Vec<String>>, StoreError> {
+    /// The names in each shard that is there.
+    async fn lists(&self, shards: &[Shard]) -> Result<Vec<Option<Vec<String>>>, StoreError> {
         let mut lists = Vec::with_capacity(shards.len());
         let mut calls = FuturesOrdered::new();
         let mut rest = shards.iter();
@@ -354,12 +403,7 @@ impl Reading<'_> {
             let Some(names) = calls.next().await else {
                 return Ok(lists);
             };
-            let node = shards.get(lists.len()).map_or("", Shard::node);
-            // Made together with the layout, and never removed.
-            lists.push(names?.ok_or_else(|| StoreError::Corrupt {
-                place: node.to_owned(),
-                reason: "it is gone".to_owned(),
-            })?);
+            lists.push(names?);
         }
     }
 

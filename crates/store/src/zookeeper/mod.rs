@@ -197,9 +197,10 @@ impl ZooKeeper {
     /// drop the old store and call this again.
     ///
     /// # Errors
-    /// What waiting does not mend: [`StoreError::NewerLayout`], [`StoreError::Corrupt`], and
-    /// [`StoreError::Refused`] when ZooKeeper's access lists keep us out. [`StoreError::Unavailable`]
-    /// when ZooKeeper is connected, but has answered with failures for as long as a session lasts.
+    /// What waiting does not mend: [`StoreError::NewerLayout`], and [`StoreError::Refused`] when
+    /// ZooKeeper's access lists keep us out. What is damaged can be led, but only to be salvaged,
+    /// replaced or removed. [`StoreError::Unavailable`] when ZooKeeper is connected, but has answered
+    /// with failures for as long as a session lasts.
     pub async fn campaign(&self) -> Result<Arc<dyn Store>, StoreError> {
         let term = Arc::new(campaign::lead(&self.shared).await?);
         *self.term() = Arc::downgrade(&term);

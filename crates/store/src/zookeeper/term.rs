@@ -224,8 +224,17 @@ impl Term {
         let nodes = tree::nodes(&self.client, &self.shared).await?;
         writer.learn(nodes.fingerprints(layout));
         let mark = layout.own(codec::RESTORING_PATH);
-        let mut changes = vec![Change::put(mark.clone(), Vec::new()).and()];
+        let mut changes = vec![
+            Change::put(mark.clone(), Vec::new()).and(),
+            // It may be damaged, or missing,
+            Change::put(layout.own(codec::LAYOUT_PATH), codec::encode_layout()).and(),
+        ];
         changes.extend(of_framework);
+        // as may directories.
+        let there: HashSet<&String> = nodes.directories.iter().collect();
+        let missing = layout.directories().into_iter();
+        let missing = missing.filter(|directory| !there.contains(directory));
+        changes.extend(missing.map(|directory| Change::put(directory, Vec::new())));
         let mut kept: HashSet<String> = puts.iter().map(|change| change.node.clone()).collect();
         kept.extend(changes.iter().map(|change| change.node.clone()));
         let obsolete = nodes.singles.into_iter().chain(nodes.entries);

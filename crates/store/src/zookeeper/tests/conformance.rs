@@ -7,7 +7,7 @@ use gantry_core::{
     Timestamp, WorkloadName, Write,
 };
 
-use super::support::{Ensemble, Place, Proxy, put, soon};
+use super::support::{Ensemble, Place, Proxy, put, soon, sorted};
 use crate::{
     StoreError,
     conformance::{self, Home as _, task},
@@ -143,21 +143,141 @@ async fn what_is_there_without_a_layout_is_never_taken_for_nothing() {
     let corrupt = |error: StoreError| matches!(error, StoreError::Corrupt { .. });
     let process = place.process();
     assert!(process.read().await.is_err_and(corrupt));
-    assert!(
-        soon("an answer", process.campaign())
-            .await
-            .is_err_and(corrupt)
-    );
-
-    // Nor is a store of which a part is gone.
-    let place = Place::new(ensemble.hosts());
-    drop(place.open().await.expect("a store"));
-    let shard = place.layout().shards().nth(400).expect("a shard");
-    client
-        .delete(shard.node(), None)
+    let store = soon("an election", process.campaign())
         .await
-        .expect("it was there");
-    assert!(place.process().read().await.is_err_and(corrupt));
+        .expect("a store");
+    assert!(store.load().await.is_err_and(corrupt));
+}
+
+/// A directory goes only after what is in it: one that is gone hides nothing, and costs only what was
+/// removed with it. The same holds for what says which term it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_lost_of_the_frame_is_made_anew() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    let place = Place::new(ensemble.hosts());
+    let store = place.open().await.expect("a store");
+    let tasks: Vec<_> = (1..=3).map(|number| task("web", number)).collect();
+    store
+        .commit(tasks.iter().cloned().map(Write::Put).collect())
+        .await
+        .expect("a commit");
+    let mut epoch = store.lease().epoch();
+    drop(store);
+    let client = place.client().await;
+    let layout = place.layout();
+    let remove = async |node: &str| client.delete(node, None).await.expect("it was there");
+    let empty = async |kind: &'static str| {
+        for shard in layout.shards() {
+            let is_of_kind = shard.node().starts_with(&layout.own(&format!("{kind}/")));
+            let names = client.list_children(shard.node()).await.expect("names");
+            if is_of_kind && names.is_empty() {
+                return shard.node().to_owned();
+            }
+        }
+        panic!("all are full");
+    };
+    let damages = [
+        vec![empty("tasks").await, empty("workloads").await],
+        vec![layout.epoch()],
+        vec![layout.transactions()],
+    ];
+    for damage in damages {
+        for node in &damage {
+            remove(node).await;
+        }
+        // Whoever only looks makes nothing, and misses nothing but what is gone.
+        let seen = place.process().read().await.expect("a load");
+        assert_eq!(sorted(seen.records), tasks);
+        let named: Vec<_> = seen.rejected.iter().map(|entry| &entry.key).collect();
+        let shards = damage.iter().filter(|node| node.contains("s/"));
+        assert!(shards.eq(named.iter().copied()), "{named:?}");
+
+        let store = place.open().await.expect("a store");
+        assert!(store.lease().epoch() > epoch, "after {damage:?}");
+        epoch = store.lease().epoch();
+        assert_eq!(super::support::records(&*store).await, tasks);
+        let more: Vec<_> = (4..2_000).map(|number| task("web", number)).collect();
+        let put = more.iter().cloned().map(Write::Put).collect();
+        store.commit(put).await.expect("a commit");
+        let delete = more.iter().map(|task| Write::Delete(task.key())).collect();
+        store.commit(delete).await.expect("a commit");
+    }
+    put(&client, &layout.epoch(), b"{\"ep").await;
+    let store = place.open().await.expect("a store");
+    assert!(store.lease().epoch() > epoch);
+    assert_eq!(super::support::records(&*store).await, tasks);
+}
+
+/// Nobody acts on what is damaged as a whole; but it can be replaced and removed, by the same way that
+/// everybody takes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_is_damaged_as_a_whole_can_be_replaced_and_removed() {
+    let Some(ensemble) = Ensemble::start(1) else {
+        return;
+    };
+    for is_removed in [false, true] {
+        for damage in ["layout is nonsense", "layout is gone", "tasks are gone"] {
+            let place = Place::new(ensemble.hosts());
+            let store = place.open().await.expect("a store");
+            let before = task("web", 1);
+            let put_one = vec![Write::Put(before.clone())];
+            store.commit(put_one).await.expect("a commit");
+            drop(store);
+            let client = place.client().await;
+            let layout = place.layout();
+            let node = layout.own(crate::codec::LAYOUT_PATH);
+            match damage {
+                "layout is nonsense" => put(&client, &node, b"?").await,
+                "layout is gone" => client.delete(&node, None).await.expect("it was there"),
+                _ => remove_with_all_below(&client, &layout.own("tasks")).await,
+            }
+            let corrupt = |error: StoreError| matches!(error, StoreError::Corrupt { .. });
+            assert!(place.process().read().await.is_err_and(corrupt), "{damage}");
+            let process = place.process();
+            let store = soon("an election", process.campaign())
+                .await
+                .expect("a store");
+            assert!(store.load().await.is_err_and(corrupt), "{damage}");
+            let write = vec![Write::Put(task("web", 2))];
+            assert!(store.commit(write).await.is_err_and(corrupt), "{damage}");
+            let found = store.salvage().await.expect("what is there");
+            let expected = match damage {
+                "tasks are gone" => vec![],
+                _ => vec![before],
+            };
+            assert_eq!(found.records, expected, "{damage}");
+            assert_ne!(found.rejected, [], "{damage}");
+
+            if is_removed {
+                process.remove_everything().await.expect("a removal");
+                let root = client.check_stat(layout.root()).await;
+                assert_eq!(root, Ok(None), "{damage}");
+                continue;
+            }
+            let tasks = (1..600).map(|number| task("web", number));
+            let tasks = sorted(tasks.collect());
+            store.replace(tasks.clone()).await.expect("a replacement");
+            assert_eq!(super::support::records(&*store).await, tasks, "{damage}");
+            drop(store);
+            let store = place.open().await.expect("a store");
+            assert_eq!(super::support::records(&*store).await, tasks, "{damage}");
+        }
+    }
+}
+
+async fn remove_with_all_below(client: &zookeeper_client::Client, node: &str) {
+    let mut nodes = vec![node.to_owned()];
+    let mut next = 0;
+    while let Some(node) = nodes.get(next).cloned() {
+        next += 1;
+        let children = client.list_children(&node).await.expect("names");
+        nodes.extend(children.iter().map(|child| format!("{node}/{child}")));
+    }
+    for node in nodes.iter().rev() {
+        client.delete(node, None).await.expect("it was there");
+    }
 }
 
 /// Versions of Gantry before modules made no directories for what these keep.
