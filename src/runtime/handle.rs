@@ -9,7 +9,7 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use futures_util::{FutureExt as _, future::BoxFuture};
+use futures_util::future::BoxFuture;
 use gantry_core::{
     Actor, Answer, Command, Question, Refusal, ReplyToken, TaskId, Timestamp, Verdict, View,
     Workloads,
@@ -149,28 +149,34 @@ impl Handle {
         self
     }
 
-    /// All that is stored, as the store of this term reads it, or as it is read without leading. Takes
-    /// a second for some 100,000 tasks.
+    /// All that is stored, at one moment, as the store of this term reads it, or as it is read without
+    /// leading. Takes a second for some 100,000 tasks, and on ZooKeeper commits wait meanwhile.
     ///
     /// # Errors
     /// [`CommandError::Unavailable`] when it cannot be read; [`CommandError::NotTaken`];
     /// [`CommandError::StandBy`] where it cannot be read without leading.
     pub async fn stored(&self) -> Result<Loaded, CommandError> {
-        let read = match (self.entrance(), self.shared.reader.get()) {
+        match (self.entrance(), self.shared.reader.get()) {
             (Ok(entrance), _) => {
                 let store = entrance.store.upgrade();
                 let store = store.ok_or(CommandError::NotTaken)?;
-                async move { store.load().await }.boxed()
+                drop(entrance);
+                within_the_time(store.load()).await
             }
-            (Err(_), Some(read)) => read(),
-            (Err(error), None) => return Err(error),
-        };
-        match tokio::time::timeout(READ_WITHIN, read).await {
-            Ok(Ok(loaded)) => Ok(loaded),
-            Ok(Err(error)) => Err(CommandError::Unavailable {
-                reason: error.to_string(),
-            }),
-            Err(_) => Err(CommandError::TimedOut),
+            (Err(_), Some(read)) => within_the_time(read()).await,
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// The same, but no commit waits for it where what is stored can be read without leading: its parts
+    /// may be of slightly different moments then, as for whoever stands by.
+    ///
+    /// # Errors
+    /// As [`Handle::stored`].
+    pub async fn stored_lately(&self) -> Result<Loaded, CommandError> {
+        match self.shared.reader.get() {
+            Some(read) => within_the_time(read()).await,
+            None => self.stored().await,
         }
     }
 
@@ -267,6 +273,18 @@ impl Handle {
 
     pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
+    }
+}
+
+async fn within_the_time(
+    read: impl Future<Output = Result<Loaded, StoreError>>,
+) -> Result<Loaded, CommandError> {
+    match tokio::time::timeout(READ_WITHIN, read).await {
+        Ok(Ok(loaded)) => Ok(loaded),
+        Ok(Err(error)) => Err(CommandError::Unavailable {
+            reason: error.to_string(),
+        }),
+        Err(_) => Err(CommandError::TimedOut),
     }
 }
 

@@ -286,3 +286,24 @@ async fn a_deposed_process_does_nothing_more() {
 fn seeds_differ() {
     assert_ne!(seed(), seed());
 }
+
+/// On ZooKeeper commits wait for a read of the leader's own, which a backup needs and a plan does not.
+#[tokio::test]
+async fn what_is_asked_for_lately_is_read_as_by_those_that_stand_by() {
+    let store = Memory::new();
+    let (handle, _loops) = start(&store, 2).await;
+    until("the first commit", || store.commits() == 1).await;
+    let records = store.load().await.unwrap().records;
+    assert_ne!(records, []);
+    // Where nobody stands by there is one way to read.
+    assert_eq!(handle.stored_lately().await.unwrap().records, records);
+
+    let elsewhere = gantry_store::Loaded {
+        layout: 1,
+        records: Vec::new(),
+        rejected: Vec::new(),
+    };
+    let handle = handle.with_reader(move || Box::pin(std::future::ready(Ok(elsewhere.clone()))));
+    assert_eq!(handle.stored_lately().await.unwrap().records, []);
+    assert_eq!(handle.stored().await.unwrap().records, records);
+}

@@ -81,7 +81,7 @@ pub(crate) async fn plan(
         return Err(ApiError::new(Code::TooManyInstances, message));
     }
     let turn = Turn::take()?;
-    let loaded = state.handle().stored().await?;
+    let loaded = state.handle().stored_lately().await?;
     off_thread(&state, move |_| {
         let _turn = turn;
         let mut found = Found::from(loaded);
