@@ -252,6 +252,7 @@ mod tests {
             let ended = EndedTask {
                 uuid: Uuid::from_bits(1),
                 agent: AgentAddress::unknown().into(),
+                ports: Default::default(),
                 revision: 1,
                 state: TaskState::Failed,
                 reason: None,
