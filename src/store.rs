@@ -17,6 +17,16 @@ pub fn member(config: &Config) -> Member {
     }
 }
 
+/// This process, which looks after what is stored and leads nothing: nobody can hand it a request.
+pub fn caretaker(config: &Config, command: &str) -> Member {
+    let member = member(config);
+    Member {
+        host: format!("`gantry {command}` on {}", member.host),
+        url: None,
+        ..member
+    }
+}
+
 /// Begins to connect to the ensemble, as `member`. Must be called within a tokio runtime.
 pub fn zookeeper(place: &config::ZooKeeper, member: Member) -> ZooKeeper {
     ZooKeeper::connect(ZooKeeperConfig {

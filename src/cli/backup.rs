@@ -17,7 +17,8 @@ use crate::backup::{BYTES_MAX, Backup};
 /// Options of `gantry backup`.
 #[derive(Args, Debug)]
 pub struct BackupOptions {
-    /// Where it is written, readable by its owner alone; to the output when not given
+    /// Where it is written, readable by its owner alone; to the output when not given. Where records
+    /// have to be left out it goes to FILE.partial, and FILE stays as it is
     #[arg(value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Whose store.
@@ -46,7 +47,7 @@ async fn backup(options: &BackupOptions) -> anyhow::Result<ExitCode> {
         }
         None => {
             let config = options.environment.config()?;
-            let home = Home::of(&config);
+            let home = Home::of(&config, "backup");
             let Some(loaded) = home.read().await? else {
                 bail!(
                     "there is nothing stored in {home}: FRAMEWORK_NAME, STORE, ZK_URL and ZK_PATH say where it is"
@@ -69,6 +70,7 @@ async fn backup(options: &BackupOptions) -> anyhow::Result<ExitCode> {
             written.map_err(|error| anyhow!("the backup cannot be written: {error}"))?;
         }
         Some(path) => {
+            let path = &if whole { path.clone() } else { partial(path) };
             write(path, &text).with_context(|| format!("{} cannot be written", path.display()))?;
             super::tell(format_args!("{}: {contents}", path.display()));
         }
@@ -78,6 +80,13 @@ async fn backup(options: &BackupOptions) -> anyhow::Result<ExitCode> {
     }
     eprintln!("gantry: the records above cannot be understood, and are not in the backup");
     Ok(ExitCode::FAILURE)
+}
+
+/// Where a part of what is stored goes, which must not take the place of an older whole.
+fn partial(path: &Path) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(".partial");
+    PathBuf::from(path)
 }
 
 /// Either the whole file is there afterwards, or what was there before.

@@ -1,15 +1,12 @@
 //! `gantry deploy`: rolling updates and restarts, and what is done about them.
 
-use std::{
-    io::Write,
-    process::ExitCode,
-    time::{Duration, Instant},
-};
+use std::{io::Write, process::ExitCode, time::Duration};
 
 use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
 
 use super::{
     leader::{AskError, Remote},
@@ -173,16 +170,27 @@ async fn standing(options: &StandingOptions, out: &mut dyn Write) -> anyhow::Res
     let mut progress = None;
     let mut silent_since = None;
     loop {
-        let answer = match leader.json(&path).await {
+        let asked = Instant::now();
+        let answer = if options.wait {
+            // A Gantry that stands still answers nothing, and closes nothing.
+            let silent = silent_since.map_or(Duration::ZERO, |since: Instant| since.elapsed());
+            let left = SILENCE_MAX.saturating_sub(silent);
+            let answer = timeout(left, leader.json(&path)).await;
+            answer.unwrap_or_else(|_| Err(leader.late(SILENCE_MAX).into()))
+        } else {
+            leader.json(&path).await
+        };
+        let answer = match answer {
             Ok(answer) => answer,
             // It may just be changing hands.
             Err(error) if options.wait && may_pass(&error) => {
-                let since = silent_since.get_or_insert_with(|| {
-                    eprintln!("gantry: {error:#}; trying again");
-                    Instant::now()
-                });
+                let first = silent_since.is_none();
+                let since = *silent_since.get_or_insert(asked);
                 if since.elapsed() >= SILENCE_MAX {
                     return Err(error);
+                }
+                if first {
+                    eprintln!("gantry: {error:#}; trying again");
                 }
                 tokio::time::sleep(LOOK_EVERY).await;
                 continue;
@@ -306,5 +314,30 @@ mod tests {
 
         let error = standing(&options, &mut Vec::new()).await.unwrap_err();
         assert!(error.to_string().contains("no such deployment"), "{error}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_waits_gives_a_gantry_up_that_stands_still() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            loop {
+                held.push(listener.accept().await);
+            }
+        });
+        let options = StandingOptions {
+            id: 1,
+            wait: true,
+            remote: Remote {
+                address: Address { url: Some(url) },
+                output: Output::Text,
+            },
+        };
+        let began = Instant::now();
+        let error = standing(&options, &mut Vec::new()).await.unwrap_err();
+        assert!(may_pass(&error), "{error}");
+        let took = began.elapsed();
+        assert!(took >= SILENCE_MAX && took < SILENCE_MAX * 2, "{took:?}");
     }
 }

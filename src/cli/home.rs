@@ -1,6 +1,12 @@
 //! The store at rest, for the commands that look after it.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::PathBuf,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context as _, bail};
 use gantry_store::{Embedded, Loaded, Store, StoreError, ZooKeeper};
@@ -13,6 +19,9 @@ use crate::{
 
 /// Beyond the time after which a dead leader is forgotten, how long to wait for the lead.
 const LEAD_WITHIN: Duration = Duration::from_secs(5);
+
+/// What has not happened by then is told.
+const LONG: Duration = Duration::from_secs(1);
 
 /// Where the records of a framework are.
 pub(super) enum Home {
@@ -30,13 +39,13 @@ pub(super) enum Home {
 }
 
 impl Home {
-    /// As it is configured. Must be called within a tokio runtime.
-    pub(super) fn of(config: &Config) -> Self {
+    /// As it is configured, for a subcommand. Must be called within a tokio runtime.
+    pub(super) fn of(config: &Config, command: &str) -> Self {
         match &config.store {
             config::Store::Memory => Self::Memory,
             config::Store::Embedded(path) => Self::Embedded(path.clone()),
             config::Store::ZooKeeper(place) => Self::ZooKeeper {
-                zookeeper: store::zookeeper(place, store::member(config)),
+                zookeeper: store::zookeeper(place, store::caretaker(config, command)),
                 session_timeout: place.session_timeout,
                 place: format!("ZooKeeper at {}", config.store),
             },
@@ -61,7 +70,16 @@ impl Home {
                     Err(error) => return Err(error.into()),
                 }
             }
-            Self::ZooKeeper { zookeeper, .. } => zookeeper.read().await?,
+            Self::ZooKeeper {
+                zookeeper, place, ..
+            } => match zookeeper.read().await {
+                Ok(loaded) => loaded,
+                // What it says of writes does not belong here.
+                Err(StoreError::Unavailable { reason }) => {
+                    bail!("{place} cannot be read: {reason}; nothing was changed")
+                }
+                Err(error) => return Err(error.into()),
+            },
         };
         let is_empty = loaded.records.is_empty() && loaded.rejected.is_empty();
         Ok((!is_empty).then_some(loaded))
@@ -94,7 +112,14 @@ impl Home {
             } => {
                 // A leader that has died is forgotten within the session's time-out.
                 let within = *session_timeout + LEAD_WITHIN;
-                if let Ok(leading) = timeout(within, zookeeper.campaign()).await {
+                let campaign = pin!(zookeeper.campaign());
+                let campaign = told_of(campaign, || {
+                    let leader = zookeeper.status().borrow().leader.clone();
+                    let leader = leader.map(|leader| format!("{} leads; ", leader.host));
+                    let leader = leader.unwrap_or_default();
+                    eprintln!("gantry: {place}: {leader}waiting for the lead, at most {within:?}");
+                });
+                if let Ok(leading) = timeout(within, campaign).await {
                     return Ok(leading?);
                 }
                 let status = zookeeper.status().borrow().clone();
@@ -105,10 +130,7 @@ impl Home {
                             .url
                             .map(|url| format!(" ({url})"))
                             .unwrap_or_default();
-                        bail!(
-                            "the Gantry on {}{url} leads: stop every one first",
-                            leader.host
-                        )
+                        bail!("{}{url} leads: stop every Gantry first", leader.host)
                     }
                     (Ok(_), None) => bail!("{place} did not give the lead within {within:?}"),
                 }
@@ -133,6 +155,15 @@ impl Home {
         }
         Ok(())
     }
+}
+
+/// Tells once of what takes long.
+async fn told_of<T>(mut done: Pin<&mut impl Future<Output = T>>, tell: impl FnOnce()) -> T {
+    if let Ok(done) = timeout(LONG, done.as_mut()).await {
+        return done;
+    }
+    tell();
+    done.await
 }
 
 impl std::fmt::Display for Home {

@@ -82,6 +82,8 @@ pub(super) enum AskError {
         #[source]
         error: reqwest::Error,
     },
+    #[error("the Gantry at {base} has not answered within {} s", .within.as_secs())]
+    Late { base: String, within: Duration },
     #[error("the answer of {base} broke off")]
     BrokenOff {
         base: String,
@@ -101,7 +103,7 @@ impl AskError {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Refused { status, .. } | Self::Strange { status, .. } => status.is_server_error(),
-            Self::Silent { .. } | Self::BrokenOff { .. } => true,
+            Self::Silent { .. } | Self::Late { .. } | Self::BrokenOff { .. } => true,
             Self::TooLong { .. } => false,
         }
     }
@@ -282,6 +284,14 @@ impl Leader {
     ) -> Result<Vec<u8>, AskError> {
         let request = self.client.post(self.to(path)).json(body);
         self.ask(request, bytes_max).await
+    }
+
+    /// It was not waited for any longer.
+    pub(super) fn late(&self, within: Duration) -> AskError {
+        AskError::Late {
+            base: self.base.clone(),
+            within,
+        }
     }
 
     /// GET, answered by JSON.

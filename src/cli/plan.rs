@@ -73,7 +73,7 @@ async fn report(options: &PlanOptions) -> anyhow::Result<Report> {
 }
 
 async fn stored(config: Config) -> anyhow::Result<Report> {
-    let home = Home::of(&config);
+    let home = Home::of(&config, "plan");
     let mut found = match home.read().await? {
         None => {
             eprintln!(
@@ -81,15 +81,7 @@ async fn stored(config: Config) -> anyhow::Result<Report> {
             );
             Found::default()
         }
-        Some(loaded) => {
-            for rejected in &loaded.rejected {
-                eprintln!(
-                    "warning: {} cannot be read and is left alone: {}",
-                    rejected.key, rejected.reason
-                );
-            }
-            loaded.into()
-        }
+        Some(loaded) => loaded.into(),
     };
     // A start would do nothing at all.
     identity::establish(&mut found, &config.scheduler.framework, None)

@@ -59,7 +59,7 @@ async fn restore(options: &RestoreOptions) -> anyhow::Result<()> {
             backup.framework
         );
     }
-    let home = Home::of(&config);
+    let home = Home::of(&config, "restore");
     let leading = home.lead().await?;
     let outcome = fill(&*leading, &backup, options.replace).await;
     // The next Gantry may begin at once.

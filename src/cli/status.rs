@@ -208,11 +208,16 @@ fn about(overview: &Overview, out: &mut dyn Write) -> std::io::Result<()> {
     if let Some(fault) = &leadership.read_fault {
         writeln!(out, "cannot read  {}", clean(fault))?;
     }
-    write!(out, "master       {}", clean(&connection.state))?;
-    if let Some(master) = &connection.master {
-        write!(out, " at {}", clean(master))?;
+    if connection.state == "stand_by" {
+        writeln!(out, "master       the leader is connected, not this one")?;
+    } else {
+        let state = clean(&connection.state).replace('_', " ");
+        write!(out, "master       {state}")?;
+        if let Some(master) = &connection.master {
+            write!(out, " at {}", clean(master))?;
+        }
+        writeln!(out, " for {}", ago(connection.since))?;
     }
-    writeln!(out, " for {}", ago(connection.since))?;
     if let Some(problem) = &connection.problem {
         writeln!(out, "problem      {}", clean(problem))?;
     }

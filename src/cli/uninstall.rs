@@ -86,7 +86,7 @@ fn confirm(config: &Config, options: &UninstallOptions) -> anyhow::Result<()> {
 }
 
 async fn uninstall(config: &Config, without_teardown: bool) -> anyhow::Result<()> {
-    let home = Home::of(config);
+    let home = Home::of(config, "uninstall");
     let is_empty = match &home {
         Home::Embedded(path) => !path.try_exists()?,
         // What cannot be read is something, too.

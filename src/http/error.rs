@@ -42,6 +42,7 @@ pub(crate) enum Code {
     DeploymentState,
     NoWayBack,
     BrakeNotOn,
+    UnreadableRecord,
     RefusedByModule,
     ModuleFailed,
     BodyTooLarge,
@@ -59,7 +60,7 @@ pub(crate) enum Code {
 impl Code {
     /// Every code.
     #[cfg(test)]
-    pub(super) const ALL: [Self; 33] = [
+    pub(super) const ALL: [Self; 34] = [
         Self::BadRequest,
         Self::NotAuthenticated,
         Self::TooManyFailures,
@@ -81,6 +82,7 @@ impl Code {
         Self::DeploymentState,
         Self::NoWayBack,
         Self::BrakeNotOn,
+        Self::UnreadableRecord,
         Self::RefusedByModule,
         Self::ModuleFailed,
         Self::BodyTooLarge,
@@ -116,6 +118,7 @@ impl Code {
             | Self::NoWayBack
             | Self::NotRunning
             | Self::BrakeNotOn
+            | Self::UnreadableRecord
             | Self::RefusedByModule => StatusCode::CONFLICT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooManyStreams

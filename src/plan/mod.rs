@@ -51,14 +51,20 @@ pub struct Report {
     /// How many such tasks there are.
     #[serde(default)]
     pub set_aside_count: usize,
+    /// Stored records that cannot be read, and why, at most 100: each is left alone.
+    #[serde(default)]
+    pub unreadable: Vec<String>,
+    /// How many such records there are.
+    #[serde(default)]
+    pub unreadable_count: usize,
     /// Why the brake is on, as a clause: nothing is replaced or started again before it is
     /// released. Absent when it is off.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub brake: Option<String>,
 }
 
-/// Most tasks that are set aside which a report names.
-const SET_ASIDE_MAX: usize = 100;
+/// Most tasks that are set aside, and most records that cannot be read, which a report names.
+const NAMED_MAX: usize = 100;
 
 /// What would change about one workload.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -144,13 +150,19 @@ impl Report {
             .iter()
             .map(|service| (service.name.as_str().to_owned(), service.clone()))
             .collect();
+        let unreadable_count = found.unreadable.len();
+        let unreadable = found.unreadable.iter().take(NAMED_MAX);
+        let unreadable = unreadable.map(|one| format!("{}: {}", one.place, one.reason));
+        let unreadable = unreadable.collect();
         let plan = gantry_core::plan(now(), settings, services, found);
-        let set_aside = plan.set_aside.iter().take(SET_ASIDE_MAX);
+        let set_aside = plan.set_aside.iter().take(NAMED_MAX);
         Self {
             framework: settings.framework.to_string(),
             changes: !plan.is_empty(),
             set_aside: set_aside.map(|task| task.as_str().to_owned()).collect(),
             set_aside_count: plan.set_aside.len(),
+            unreadable,
+            unreadable_count,
             brake: plan.brake.as_ref().map(Brake::reason),
             workloads: plan
                 .workloads
@@ -179,8 +191,8 @@ fn workload(plan: &WorkloadPlan, service: Option<&ServiceSpec>) -> WorkloadRepor
             (Action::Change, changes)
         }
         Change::Removed => (Action::Remove, Vec::new()),
-        Change::None if plan.is_empty() => (Action::Keep, Vec::new()),
-        Change::None => (Action::Change, Vec::new()),
+        Change::None | Change::Unreadable if plan.is_empty() => (Action::Keep, Vec::new()),
+        Change::None | Change::Unreadable => (Action::Change, Vec::new()),
     };
     let limits = service
         .filter(|_| !plan.replaced.is_empty())
@@ -195,9 +207,14 @@ fn workload(plan: &WorkloadPlan, service: Option<&ServiceSpec>) -> WorkloadRepor
         replaced: Numbers::of(&plan.replaced),
         stopped: Numbers::of(&plan.stopped),
         limits,
-        held_back: plan.launched.and_then(|revision| {
-            held_back(plan.declared_revision, revision, plan.update.as_deref())
-        }),
+        held_back: match plan.change {
+            Change::Unreadable => Some(format!(
+                "its stored record cannot be read: {instances} instances stay wanted, whatever is declared, until it is scaled"
+            )),
+            _ => plan.launched.and_then(|revision| {
+                held_back(plan.declared_revision, revision, plan.update.as_deref())
+            }),
+        },
     }
 }
 
@@ -264,7 +281,10 @@ pub fn log(settings: &Settings, services: &[ServiceSpec], found: &Found) {
     }
     let (settings, services, found) = (settings.clone(), services.to_vec(), found.clone());
     tokio::task::spawn_blocking(move || {
-        let report = Report::of(&settings, services, found);
+        let mut report = Report::of(&settings, services, found);
+        // What was found said so already.
+        report.unreadable.clear();
+        report.unreadable_count = 0;
         for line in report.to_string().lines() {
             tracing::info!("plan: {line}");
         }

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use gantry_core::{
-    AgentAddress, Brake, Goal, IdGenerator, Record, Scheduler, ServiceSpec, Settings, TaskId,
-    TaskRecord, TaskState, Timestamp, WorkloadName, Write,
+    AgentAddress, Brake, Found, Goal, IdGenerator, Key, Record, Scheduler, ServiceSpec, Settings,
+    TaskId, TaskRecord, TaskState, Timestamp, Unreadable, WorkloadName, Write,
 };
 
 use super::{Action, Declaration, Report, as_stored, wire::sealed_records};
@@ -206,6 +206,53 @@ fn a_sealed_declaration_holds_no_secret_and_gives_the_same_plan() {
             "{changes:?}"
         );
     }
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_told_and_makes_nothing_new() {
+    let mut records = stored(declared(&[]));
+    let web = Key::Workload(WorkloadName::new("web"));
+    records.retain(|record| record.key() != web);
+    let uuid = IdGenerator::new([3; 4]).uuid();
+    records.extend((1..=5).map(|number| {
+        Record::Task(TaskRecord {
+            id: TaskId::from_parts("f", "web", number, uuid),
+            workload: WorkloadName::new("web"),
+            number,
+            uuid,
+            revision: 1,
+            agent: Arc::new(AgentAddress::unknown()),
+            ports: Default::default(),
+            state: TaskState::Running,
+            goal: Goal::Run,
+            launched_at: NOW,
+            started_at: None,
+            running_at: None,
+        })
+    }));
+    let found = Found {
+        records,
+        unreadable: vec![Unreadable {
+            place: "workloads/web".into(),
+            key: Some(web),
+            reason: "it is not readable".into(),
+        }],
+    };
+    let report = Report::of(&Settings::new("f"), declared(&[]), found);
+    assert!(!report.changes, "{report}");
+    let text = report.to_string();
+    assert!(
+        text.contains("its stored record cannot be read: 5 instances stay wanted"),
+        "{text}"
+    );
+    assert!(
+        text.contains("! 1 stored record that cannot be read is left alone\n    workloads/web: it is not readable\n"),
+        "{text}"
+    );
+    assert!(
+        !text.contains("new") && !text.contains("num_instances"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::fmt;
 
 use super::{Action, FieldChange, Numbers, Report, WorkloadReport, fields::Change};
 
-/// Tasks that are set aside which are named.
-const SET_ASIDE_SHOWN: usize = 20;
+/// Tasks that are set aside, and records that cannot be read, which are named.
+const NAMED: usize = 20;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -50,8 +50,19 @@ impl fmt::Display for Report {
                  alone unless KILL_UNKNOWN_TASKS is set",
                 self.set_aside_count
             )?;
-            for task in self.set_aside.iter().take(SET_ASIDE_SHOWN) {
+            for task in self.set_aside.iter().take(NAMED) {
                 writeln!(f, "    {task}")?;
+            }
+        }
+        if self.unreadable_count > 0 {
+            let records = if self.unreadable_count == 1 {
+                "stored record that cannot be read is left alone"
+            } else {
+                "stored records that cannot be read are left alone"
+            };
+            writeln!(f, "! {} {records}", self.unreadable_count)?;
+            for record in self.unreadable.iter().take(NAMED) {
+                writeln!(f, "    {record}")?;
             }
         }
         if let Some(reason) = &self.brake {
@@ -69,7 +80,7 @@ impl fmt::Display for WorkloadReport {
         let name = &self.name;
         match self.action {
             Action::New => writeln!(f, "+ {name}")?,
-            Action::Change if self.fields.is_empty() => {
+            Action::Change if self.fields.is_empty() && self.held_back.is_none() => {
                 writeln!(f, "~ {name}, declared as before")?
             }
             Action::Change => writeln!(f, "~ {name}")?,

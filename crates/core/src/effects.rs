@@ -164,7 +164,7 @@ pub enum Refusal {
     #[error("there is no deployment {0}")]
     UnknownDeployment(DeploymentId),
     /// It has ended, or is not in the state the command is for.
-    #[error("deployment {id} is {status}: it cannot be {wanted}")]
+    #[error("deployment {id} is {}: it cannot be {wanted}", .status.replace('_', " "))]
     DeploymentState {
         /// Which.
         id: DeploymentId,

@@ -316,7 +316,6 @@ impl Loading {
 
     /// The same where another than the path says whose record it should hold.
     pub fn reject_record(&mut self, of: Option<Key>, path_text: &str, reason: String) {
-        tracing::error!(key = path_text, reason, "a stored record is refused");
         if path_text == path(&Key::Framework) {
             // Without its id we would become a new framework, and leave all tasks behind.
             self.corrupt = Some(format!("its entry `{path_text}` is refused: {reason}"));

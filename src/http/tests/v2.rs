@@ -448,6 +448,8 @@ async fn metrics_are_in_the_form_of_prometheus() {
         r#"gantry_tasks{type="web",state="starting"} 1"#,
         r#"gantry_instances_wanted{type="web"} 2"#,
         "gantry_tasks_launched_total 2",
+        r#"gantry_deployments{status="paused"} 0"#,
+        "gantry_unreadable_records 0",
         "gantry_subscribed 1",
         r#"gantry_build_info{version="0.1.0"} 1"#,
         r#"gantry_step_seconds_bucket{le="+Inf"} 0"#,

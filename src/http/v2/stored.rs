@@ -109,7 +109,7 @@ pub(crate) async fn backup(
             rejected.key, rejected.reason
         );
         let remedy = "stop Gantry and run `gantry backup` on the store, which leaves such out";
-        return Err(ApiError::new(Code::Internal, message).remedy(remedy));
+        return Err(ApiError::new(Code::UnreadableRecord, message).remedy(remedy));
     }
     let framework = state.settings().framework_in_ids.clone();
     off_thread(&state, move |_| {

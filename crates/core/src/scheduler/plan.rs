@@ -5,8 +5,8 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use super::Scheduler;
 use crate::{
-    Brake, Deployment, DeploymentKind, Found, IdGenerator, ServiceSpec, Settings, TaskId, Template,
-    Timestamp, View, Workload, WorkloadName,
+    Brake, Deployment, DeploymentKind, Found, IdGenerator, Key, ServiceSpec, Settings, TaskId,
+    Template, Timestamp, View, Workload, WorkloadName,
 };
 
 /// What a start under a declaration would change.
@@ -57,7 +57,7 @@ pub struct WorkloadPlan {
 impl WorkloadPlan {
     /// Whether nothing would change.
     pub fn is_empty(&self) -> bool {
-        self.change == Change::None
+        matches!(self.change, Change::None | Change::Unreadable)
             && self.adopted.is_empty()
             && self.created.is_empty()
             && self.replaced.is_empty()
@@ -81,6 +81,8 @@ pub enum Change {
     },
     /// It is no longer declared.
     Removed,
+    /// Its stored record cannot be read: nothing that is declared takes its place.
+    Unreadable,
 }
 
 /// Everything that a declaration says of a workload, and the count that is wanted.
@@ -115,6 +117,14 @@ pub struct DeclaredSettings {
 
 /// What `Scheduler::start` would change: the same code decides.
 pub fn plan(now: Timestamp, settings: &Settings, services: Vec<ServiceSpec>, found: Found) -> Plan {
+    let unreadable: Vec<_> = found
+        .unreadable
+        .iter()
+        .filter_map(|one| match &one.key {
+            Some(Key::Workload(name)) => Some(name.clone()),
+            _ => None,
+        })
+        .collect();
     let before = stored_view(now, settings, found.clone());
     let ids = IdGenerator::new([0; 4]);
     let (scheduler, _) = Scheduler::start(now, settings.clone(), ids, services, found);
@@ -129,10 +139,19 @@ pub fn plan(now: Timestamp, settings: &Settings, services: Vec<ServiceSpec>, fou
                 None => running(&settings.framework, workload, &before),
                 Some(_) => BTreeSet::new(),
             };
-            let update = after.last_update(&workload.name).cloned();
+            let plan = workload_plan(stored.map(|stored| &**stored), running, workload, moved_to);
+            let plan = WorkloadPlan {
+                update: after.last_update(&workload.name).cloned(),
+                ..plan
+            };
+            if stored.is_some() || !unreadable.contains(&workload.name) {
+                return plan;
+            }
+            // It is not new, and what runs is its own.
             WorkloadPlan {
-                update,
-                ..workload_plan(stored.map(|stored| &**stored), running, workload, moved_to)
+                change: Change::Unreadable,
+                adopted: Vec::new(),
+                ..plan
             }
         })
         .collect();
