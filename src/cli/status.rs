@@ -60,6 +60,8 @@ struct Leadership {
     as_of: Option<u64>,
     fault: Option<String>,
     read_fault: Option<String>,
+    #[serde(default)]
+    would_change: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -199,7 +201,12 @@ fn about(overview: &Overview, out: &mut dyn Write) -> std::io::Result<()> {
         }
     }
     match leadership.as_of {
-        Some(at) => writeln!(out, ", shows its copy of {} ago", ago(at))?,
+        // Of what is not stored it knows nothing.
+        Some(at) => writeln!(
+            out,
+            ", shows its copy of {} ago: which tasks are healthy and reachable the leader knows",
+            ago(at)
+        )?,
         None => writeln!(out)?,
     }
     if let Some(fault) = &leadership.fault {
@@ -207,6 +214,9 @@ fn about(overview: &Overview, out: &mut dyn Write) -> std::io::Result<()> {
     }
     if let Some(fault) = &leadership.read_fault {
         writeln!(out, "cannot read  {}", clean(fault))?;
+    }
+    if let Some(what) = &leadership.would_change {
+        writeln!(out, "warning      {}", clean(what))?;
     }
     if connection.state == "stand_by" {
         writeln!(out, "master       the leader is connected, not this one")?;

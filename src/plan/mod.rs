@@ -18,7 +18,7 @@ use std::{
 };
 
 use gantry_core::{
-    BackOff, Brake, Change, Declared, DeclaredSettings, DeploymentStatus, Found, Record,
+    BackOff, Brake, Change, Declared, DeclaredSettings, DeploymentStatus, Found, Key, Record,
     RevisionRecord, ServiceSpec, Settings, Timestamp, UpdatePolicy, WorkloadPlan, WorkloadRecord,
 };
 use serde::{Deserialize, Serialize};
@@ -30,6 +30,9 @@ pub use fields::{FieldChange, Shown};
 pub(crate) use limits::words as limits_in_words;
 pub use wire::Declaration;
 pub(crate) use wire::sealed_records;
+
+/// Most workloads of a kind that are named in one clause.
+const NAMES_MAX: usize = 5;
 
 /// With more records, the start does not tell its plan: working it out takes as much memory again
 /// as the scheduler itself, some 1 kB a task.
@@ -291,48 +294,107 @@ pub fn log(settings: &Settings, services: &[ServiceSpec], found: &Found) {
     });
 }
 
-/// Whether every service is stored as it is declared, no other is, and nothing else is to be told. Costs nothing, unlike a
-/// plan: this is what nearly every start finds.
+/// Whether every service is stored as it is declared, no other is, and nothing else is to be told. Costs
+/// nothing, unlike a plan: this is what nearly every start finds.
 fn as_stored(services: &[ServiceSpec], records: &[Record]) -> bool {
-    let mut workloads: BTreeMap<&str, &WorkloadRecord> = BTreeMap::new();
-    let mut revisions: BTreeMap<(&str, u32), &RevisionRecord> = BTreeMap::new();
-    let mut tasks: BTreeSet<&str> = BTreeSet::new();
-    for record in records {
-        match record {
-            Record::Task(record) => {
-                tasks.insert(record.workload.as_str());
-            }
-            Record::Brake(_) => return false,
-            Record::Deployment(deployment)
-                if matches!(deployment.status, DeploymentStatus::Paused { .. }) =>
-            {
-                return false;
-            }
-            Record::Workload(record) => {
-                workloads.insert(record.name.as_str(), record);
-            }
-            Record::Revision(record) => {
-                revisions.insert((record.workload.as_str(), record.number), record);
-            }
-            _ => {}
-        }
-    }
-    let known = services.iter().all(|service| {
-        tasks.remove(service.name.as_str());
-        let Some(stored) = workloads.remove(service.name.as_str()) else {
-            return false;
-        };
-        let revision = stored.declared_revision();
-        let template = revisions.get(&(service.name.as_str(), revision));
-        !stored.removed
-            && stored.revision == revision
-            && stored.declared == service.instances
-            && stored.priority == service.priority
-            && stored.wait_healthy == service.wait_healthy
-            && stored.allow_scaling == service.allow_scaling
-            && stored.back_off == service.back_off
-            && stored.update == service.update
-            && template.is_some_and(|stored| *stored.template == service.template)
+    let mut names: BTreeSet<&str> = services.iter().map(|one| one.name.as_str()).collect();
+    names.extend(records.iter().filter_map(|record| match record {
+        Record::Workload(record) => Some(record.name.as_str()),
+        _ => None,
+    }));
+    let as_it_was = records.iter().all(|record| match record {
+        Record::Brake(_) => false,
+        Record::Deployment(one) => !matches!(one.status, DeploymentStatus::Paused { .. }),
+        Record::Workload(one) => one.revision == one.declared_revision(),
+        Record::Task(one) => names.contains(one.workload.as_str()),
+        _ => true,
     });
-    known && workloads.is_empty() && tasks.is_empty()
+    as_it_was && Differences::of(services, records).is_empty()
+}
+
+/// What is declared otherwise than it is stored, by name.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Differences<'a> {
+    new: Vec<&'a str>,
+    changed: Vec<&'a str>,
+    removed: Vec<&'a str>,
+}
+
+impl<'a> Differences<'a> {
+    fn of(services: &'a [ServiceSpec], records: &'a [Record]) -> Self {
+        let mut workloads: BTreeMap<&str, &WorkloadRecord> = BTreeMap::new();
+        let mut revisions: BTreeMap<(&str, u32), &RevisionRecord> = BTreeMap::new();
+        for record in records {
+            match record {
+                Record::Workload(record) => {
+                    workloads.insert(record.name.as_str(), record);
+                }
+                Record::Revision(record) => {
+                    revisions.insert((record.workload.as_str(), record.number), record);
+                }
+                _ => {}
+            }
+        }
+        let mut differences = Self::default();
+        for service in services {
+            let name = service.name.as_str();
+            let Some(stored) = workloads.remove(name) else {
+                differences.new.push(name);
+                continue;
+            };
+            let template = revisions.get(&(name, stored.declared_revision()));
+            let same = !stored.removed
+                && stored.declared == service.instances
+                && stored.priority == service.priority
+                && stored.wait_healthy == service.wait_healthy
+                && stored.allow_scaling == service.allow_scaling
+                && stored.back_off == service.back_off
+                && stored.update == service.update
+                && template.is_some_and(|stored| *stored.template == service.template);
+            if !same {
+                differences.changed.push(name);
+            }
+        }
+        let others = workloads.values().filter(|stored| !stored.removed);
+        differences.removed = others.map(|stored| stored.name.as_str()).collect();
+        differences
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What a Gantry that stands by would change if it led, as a clause; `None` when it declares what is
+/// stored.
+pub fn would_change(services: &[ServiceSpec], found: &Found) -> Option<String> {
+    let differences = Differences::of(services, &found.records);
+    // Nobody knows what is stored of these.
+    let known = |name: &&str| {
+        let mut unreadable = found.unreadable.iter();
+        !unreadable.any(|one| matches!(&one.key, Some(Key::Workload(lost) | Key::Revision(lost, _)) if lost.as_str() == *name))
+    };
+    let parts: Vec<_> = [
+        ("begin", differences.new),
+        ("change", differences.changed),
+        ("end", differences.removed),
+    ]
+    .into_iter()
+    .map(|(word, names)| (word, names.into_iter().filter(known).collect::<Vec<_>>()))
+    .filter(|(_, names)| !names.is_empty())
+    .map(|(word, names)| match names.len() {
+        count @ ..=NAMES_MAX => format!("{word} {}", names[..count].join(", ")),
+        count => format!(
+            "{word} {} and {} more",
+            names[..NAMES_MAX].join(", "),
+            count - NAMES_MAX
+        ),
+    })
+    .collect();
+    (!parts.is_empty()).then(|| {
+        format!(
+            "this Gantry declares something else than what runs, and would {} as soon as it leads: give all of them the same environment",
+            parts.join("; ")
+        )
+    })
 }

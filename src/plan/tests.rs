@@ -7,7 +7,7 @@ use gantry_core::{
     TaskId, TaskRecord, TaskState, Timestamp, Unreadable, WorkloadName, Write,
 };
 
-use super::{Action, Declaration, Report, as_stored, wire::sealed_records};
+use super::{Action, Declaration, Report, as_stored, wire::sealed_records, would_change};
 use crate::config::Config;
 
 const NOW: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -206,6 +206,18 @@ fn a_sealed_declaration_holds_no_secret_and_gives_the_same_plan() {
             "{changes:?}"
         );
     }
+}
+
+#[test]
+fn a_stand_by_with_another_environment_knows_what_it_would_change() {
+    let stored = Found::from(stored(declared(&[])));
+    assert_eq!(would_change(&declared(&[]), &stored), None);
+    let other = [("TASK0_IMAGE", "nginx:1.25"), ("TASK1_NAME", "fresh")];
+    assert_eq!(
+        would_change(&declared(&other), &stored).unwrap(),
+        "this Gantry declares something else than what runs, and would begin fresh; change web; end old \
+         as soon as it leads: give all of them the same environment"
+    );
 }
 
 #[test]

@@ -235,7 +235,8 @@ impl<H: Home> Candidate<H> {
     }
 
     async fn elected(&mut self) -> Term {
-        let (handle, settings) = (self.handle.clone(), self.work.settings.clone());
+        let handle = self.handle.clone();
+        let declared = Arc::new((self.work.settings.clone(), self.work.services.clone()));
         loop {
             let pause = std::mem::take(&mut self.pause);
             let outcome = {
@@ -248,7 +249,7 @@ impl<H: Home> Candidate<H> {
                     }
                 };
                 tokio::select! {
-                    never = copy(home, &handle, &settings) => match never {},
+                    never = copy(home, &handle, &declared) => match never {},
                     outcome = campaign => outcome,
                 }
             };
@@ -331,14 +332,18 @@ async fn load(
     Ok(found)
 }
 
-/// Shows readers what is stored, again and again.
-async fn copy(home: &impl Home, handle: &Handle, settings: &Settings) -> Infallible {
+/// What this process declares.
+type Declared = Arc<(Settings, Vec<ServiceSpec>)>;
+
+/// Shows readers what is stored, again and again, and how it differs from what is declared here.
+async fn copy(home: &impl Home, handle: &Handle, declared: &Declared) -> Infallible {
     let shared = handle.shared();
     let election = Instant::now() + ELECTION;
     while Instant::now() < election && handle.other_leader().is_none() {
         sleep(LOOK_EVERY).await;
     }
     let mut told = false;
+    let mut seen = None;
     loop {
         while handle.home().reach.problem().is_some() {
             sleep(LOOK_EVERY).await;
@@ -347,11 +352,26 @@ async fn copy(home: &impl Home, handle: &Handle, settings: &Settings) -> Infalli
         let at = clock::wall();
         match home.read().await {
             Ok(loaded) => {
-                let settings = settings.clone();
-                let make = move || stored_view(at, &settings, loaded.into());
+                let declared = Arc::clone(declared);
+                let (last, known) = (seen.clone(), handle.standing().would_change);
+                let make = move || {
+                    let (settings, services) = &*declared;
+                    let found = Found::from(loaded);
+                    let what = crate::plan::would_change(services, &found);
+                    // Seen once, it may be what the leader is about to do.
+                    let sure = what == last;
+                    if sure && what != known {
+                        tell(what.as_deref(), settings, services, &found);
+                    }
+                    (stored_view(at, settings, found), what, sure)
+                };
                 // Of a million records it takes a while.
-                if let Ok(view) = tokio::task::spawn_blocking(make).await {
+                if let Ok((view, what, sure)) = tokio::task::spawn_blocking(make).await {
                     shared.show_copy(view, at);
+                    if sure {
+                        shared.place.would_change(what.clone());
+                    }
+                    seen = what;
                 }
                 if !std::mem::replace(&mut told, true) {
                     let leader = handle.other_leader().map(|leader| leader.host);
@@ -365,5 +385,17 @@ async fn copy(home: &impl Home, handle: &Handle, settings: &Settings) -> Infalli
         }
         let pause = (began.elapsed() * COPY_SHARE).clamp(COPY_EVERY, COPY_PAUSE_MAX);
         sleep(pause).await;
+    }
+}
+
+/// Tells that this process begins or ceases to declare something else than what is stored: whoever leads
+/// next does what it declares.
+fn tell(what: Option<&str>, settings: &Settings, services: &[ServiceSpec], found: &Found) {
+    match what {
+        Some(what) => {
+            tracing::warn!("{what}");
+            crate::plan::log(settings, services, found);
+        }
+        None => tracing::info!("this Gantry declares what is stored"),
     }
 }

@@ -53,6 +53,9 @@ pub struct Standing {
     pub fault: Option<Fault>,
     /// What keeps it from reading what is stored. Stays until that is read.
     pub read_fault: Option<Fault>,
+    /// What it would change as soon as it acts, as it declares something else than what is stored, as a
+    /// clause. Of a stand-by that has read what is stored.
+    pub would_change: Option<String>,
 }
 
 /// What stays wrong until somebody mends it.
@@ -192,6 +195,7 @@ impl Place {
                 ended: None,
                 fault: None,
                 read_fault: None,
+                would_change: None,
             },
             lease: None,
         }))
@@ -222,6 +226,7 @@ impl Place {
         standing.ended = None;
         standing.fault = None;
         standing.read_fault = None;
+        standing.would_change = None;
     }
 
     pub(crate) fn stand_by(&self, now: Timestamp, ended: String) {
@@ -235,6 +240,11 @@ impl Place {
         let standing = &mut self.lock().standing;
         standing.shown = Shown::Copy { at };
         standing.read_fault = None;
+    }
+
+    /// What it would change.
+    pub(crate) fn would_change(&self, what: Option<String>) {
+        self.lock().standing.would_change = what;
     }
 
     /// It cannot act.

@@ -15,12 +15,13 @@ export function notices(status, error) {
   if (error) return banner("away", "unreachable", true, sentence(error.message), " What is shown is the last known state.");
   if (!status) return null;
   const { leadership, brake, connection, deployments_at_work: moves } = status;
-  const { role, fault, read_fault: unread, store } = leadership;
+  const { role, fault, read_fault: unread, would_change: otherwise, store } = leadership;
   const lost = !store.connected && store.problem;
   return [
     role === "leader" ? null : standBy(leadership),
     fault && banner("fault", "unhealthy", true, sentence(fault), fault === unread ? " This Gantry neither leads nor reads what is stored until this is mended." : " This Gantry does not lead until this is mended."),
     unread && unread !== fault && banner("read-fault", "unhealthy", true, sentence(unread), " This Gantry does not read what is stored until this is mended."),
+    otherwise && banner("otherwise", "unhealthy", false, sentence(otherwise)),
     lost && banner("store", "unreachable", true, sentence(lost), " Nothing is started or stopped until it is back; tasks keep running."),
     brake && braked(brake, moves),
     !lost && connection.problem && banner("master", "unreachable", true, sentence(connection.problem), " What is shown is the last known state; tasks keep running."),
@@ -35,7 +36,7 @@ function stopped({ name, error }) {
 }
 
 function standBy({ role, leader, as_of }) {
-  const copy = as_of === null ? "" : [" What is shown was read ", since(as_of, true), "."];
+  const copy = as_of === null ? "" : [" What is shown was read ", since(as_of, true), ". Which tasks are healthy and reachable, and what is offered, the leader knows alone."];
   if (role === "starting") return banner("stand-by", "changing", false, h("strong", {}, "About to lead."), " What is stored is being read; changes wait.", copy);
   if (!leader) return banner("stand-by", "changing", false, h("strong", {}, "Stand-by; no leader is known at the moment."), copy);
   // Another process says its address of itself.

@@ -415,7 +415,7 @@ pub enum DeploymentStatus {
     Paused {
         /// Since when.
         at: Timestamp,
-        /// Why, as a clause, when it was not an operator who paused it.
+        /// Why: as a clause, or in an operator's words; absent when one gave none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
@@ -423,7 +423,7 @@ pub enum DeploymentStatus {
     RollingBack {
         /// Since when.
         at: Timestamp,
-        /// Why, as a clause, when it was not an operator who asked for it.
+        /// Why: as a clause, or in an operator's words; absent when one gave none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
@@ -431,7 +431,7 @@ pub enum DeploymentStatus {
     RolledBack {
         /// When.
         at: Timestamp,
-        /// Why, as a clause, when it was not an operator who asked for it.
+        /// Why: as a clause, or in an operator's words; absent when one gave none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },
@@ -451,7 +451,7 @@ pub enum DeploymentStatus {
     Aborted {
         /// When.
         at: Timestamp,
-        /// Why, as a clause, when it was not an operator.
+        /// Why: as a clause, or in an operator's words; absent when one gave none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reason: Option<String>,
     },

@@ -422,6 +422,8 @@ async fn a_rolling_restart_is_a_deployment_that_can_be_held_and_ended() {
             (reply.status.as_u16(), &reply.json()["status"]),
             (200, &json!(status))
         );
+        let kept = (status != "running").then_some("lunch");
+        assert_eq!(reply.json()["reason"], json!(kept), "{action}");
     }
     let reply = world
         .send(&format!("POST /api/v2/deployments/{id}/pause"), &[], "")

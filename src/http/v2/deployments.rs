@@ -33,7 +33,7 @@ pub(super) struct DeploymentJson<'a> {
     to_revision: Option<u32>,
     /// `running`, `paused`, `rolling_back`, `rolled_back`, `done`, `failed` or `aborted`.
     status: &'static str,
-    /// Why it was paused, rolled back or ended, when it was not an operator who did it.
+    /// Why it was paused, rolled back or ended: as a clause, or in the operator's words.
     reason: Option<&'a str>,
     total: u32,
     done: u32,

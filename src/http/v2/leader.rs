@@ -37,6 +37,9 @@ pub(crate) struct LeadershipJson {
     fault: Option<String>,
     /// What keeps it from reading what is stored until somebody mends it.
     read_fault: Option<String>,
+    /// What this process would change as soon as it leads, as it declares something else than what is
+    /// stored; null of the leader.
+    would_change: Option<String>,
     store: StoreJson,
 }
 
@@ -98,6 +101,7 @@ impl LeadershipJson {
             ended: standing.ended,
             fault: standing.fault.map(|fault| fault.reason),
             read_fault: standing.read_fault.map(|fault| fault.reason),
+            would_change: standing.would_change,
             store: StoreJson {
                 kind: home.kind.name(),
                 connected: matches!(home.reach, Reach::Always | Reach::Connected { .. }),

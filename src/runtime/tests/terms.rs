@@ -128,9 +128,12 @@ struct Process {
 
 impl Process {
     fn start(name: &str, records: &Memory, master: &str) -> Self {
+        Self::start_with(name, records, work(master))
+    }
+
+    fn start_with(name: &str, records: &Memory, work: Work) -> Self {
         let handle = handle(name, |_| None);
         let house = House::of(records);
-        let work = work(master);
         let info = work.info.clone();
         let candidate = Candidate::new(house.clone(), handle.clone(), work, None);
         let stop = CancellationToken::new();
@@ -518,4 +521,34 @@ async fn what_kept_from_leading_is_mended_once_another_leads_for_long() {
     }
     tokio::time::sleep(Duration::from_secs(30)).await;
     assert!(!has_fault());
+}
+
+#[tokio::test]
+async fn a_stand_by_tells_what_it_would_change_until_it_leads() {
+    let (cluster, master) = cluster().await;
+    let records = Memory::new();
+    let one = Process::start("one", &records, &master);
+    let seat = one.house.elect();
+    one.runs(2).await;
+
+    let mut changed = work(&master);
+    changed.services[0].instances = 3;
+    let other = Process::start_with("other", &records, changed);
+    let same = Process::start("same", &records, &master);
+    let told = |process: &Process| process.handle.standing().would_change;
+    until("what it would change", || told(&other).is_some()).await;
+    let said = told(&other).unwrap();
+    assert!(said.contains("would change web"), "{said}");
+    same.reads_twice().await;
+    assert_eq!(told(&same), None);
+
+    seat.end().await;
+    other.house.elect();
+    other.runs(3).await;
+    assert_eq!(told(&other), None);
+    until("what the others would change", || {
+        told(&one).is_some() && told(&same).is_some()
+    })
+    .await;
+    cluster.shutdown().await;
 }

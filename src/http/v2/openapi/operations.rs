@@ -357,7 +357,8 @@ fn about_itself() -> Vec<Operation> {
             "backup",
             "All that is stored, for programs of the same machine",
         )
-        .answers_text("application/x-ndjson", "one record a line"),
+        .answers_text("application/x-ndjson", "one record a line")
+        .refuses(&[Code::UnreadableRecord]),
         op(GetAlone, "/events", "events", "What happens, as it happens")
             .query_number(
                 "after",

@@ -96,7 +96,8 @@ impl Scheduler {
         id: DeploymentId,
     ) -> Result<Answer, Refusal> {
         let at = self.now;
-        let status = DeploymentStatus::Paused { at, reason: None };
+        let reason = actor.reason.clone();
+        let status = DeploymentStatus::Paused { at, reason };
         let deployment = self.change_deployment(actor, id, "paused", |now| {
             matches!(now, DeploymentStatus::Running).then_some(status)
         })?;
@@ -122,7 +123,8 @@ impl Scheduler {
         id: DeploymentId,
     ) -> Result<Answer, Refusal> {
         let at = self.now;
-        let status = DeploymentStatus::Aborted { at, reason: None };
+        let reason = actor.reason.clone();
+        let status = DeploymentStatus::Aborted { at, reason };
         let mut running = false;
         let deployment = self.change_deployment(actor, id, "aborted", |now| {
             running = matches!(now, DeploymentStatus::Running);

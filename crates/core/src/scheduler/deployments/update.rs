@@ -109,7 +109,7 @@ impl Scheduler {
             .way_back(&deployment)
             .map_err(|reason| Refusal::NoWayBack { id, reason })?;
         self.nothing_moves(deployment.kind.workload(), Some(id))?;
-        self.roll_back(deployment, index, from, None);
+        self.roll_back(deployment, index, from, actor.reason.clone());
         self.audit(
             actor,
             format!("deployment {id} rolled back"),
