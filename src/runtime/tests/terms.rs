@@ -461,7 +461,7 @@ async fn nobody_becomes_another_framework_while_tasks_are_recorded() {
     records.commit(lost).await.unwrap();
     process.house.elect();
     let said = process.cannot_lead().await;
-    assert!(said.starts_with("2 tasks are recorded"), "{said}");
+    assert!(said.starts_with("2 records are of tasks"), "{said}");
     assert!(said.contains("--forget-framework-id"), "{said}");
     let loaded = records.load().await.unwrap();
     let is_framework = |record: &Record| matches!(record, Record::Framework(_));
