@@ -6,7 +6,8 @@ use std::{
 };
 
 use gantry_core::{
-    AgentAddress, AgentId, Amount, MesosEvent, Reservation, Reservations, Scalar, TaskId, TaskState,
+    AgentAddress, AgentId, Amount, MesosEvent, Reservation, Reservations, Scalar, TaskId,
+    TaskState, Unavailability,
 };
 
 use crate::{
@@ -31,6 +32,10 @@ pub(crate) struct Agent {
     pub(crate) retired: bool,
     /// What the master thinks of it.
     pub(crate) standing: Standing,
+    /// An operator drains it, or has done so: nothing is offered of it.
+    pub(crate) drained: bool,
+    /// What the schedule of maintenance says of it, be it over or not.
+    pub(crate) unavailable: Option<Unavailability>,
     /// Counts registrations; messages of an older one are void.
     pub(crate) session: u64,
     /// Counts silences; the time-out of an older one is void.
@@ -103,7 +108,11 @@ impl World {
 
     pub(crate) fn join(&mut self, host: u64) {
         let number = self.agents.len() + 1;
-        let mut attributes = vec![("rack".to_owned(), format!("r{}", host % 3 + 1))];
+        let mut attributes = Vec::new();
+        // Some are told only later where they stand.
+        if self.dice.chance(850) {
+            attributes.push(rack_of(host));
+        }
         if host.is_multiple_of(2) {
             attributes.push(("ssd".to_owned(), "yes".to_owned()));
         }
@@ -140,6 +149,8 @@ impl World {
             cut: false,
             retired: false,
             standing: Standing::Removed,
+            drained: false,
+            unavailable: None,
             session: 0,
             silence: 0,
             arrives_at: 0,
@@ -357,6 +368,11 @@ impl World {
         let delay = self.dice.around(200);
         self.after(delay, Event::Register { agent });
     }
+}
+
+/// The attribute that says where a machine stands.
+pub(crate) fn rack_of(host: u64) -> (String, String) {
+    ("rack".to_owned(), format!("r{}", host % 3 + 1))
 }
 
 impl AgentTask {

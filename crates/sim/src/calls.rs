@@ -61,9 +61,10 @@ impl World {
     // === Launch ===
 
     fn accept(&mut self, offer: &OfferId, agent: &AgentId, launches: Vec<Launch>, refuse: u64) {
-        let Some((index, whole)) = self.master.ever_offered.get(offer).cloned() else {
+        let Some(made) = self.master.ever_offered.get(offer).cloned() else {
             return self.violate(format!("accepts {offer}, which was never made"));
         };
+        let (index, whole) = (made.agent, made.bundle);
         if self.agents[index].address.id != *agent {
             return self.violate(format!("accepts {offer} for another agent, {agent}"));
         }

@@ -1,9 +1,11 @@
 //! What goes wrong, and when it stops.
 
-use gantry_core::{FrameworkId, Key, TaskId, TaskState};
+use std::{sync::Arc, time::Duration};
+
+use gantry_core::{FrameworkId, Key, TaskId, TaskState, Unavailability};
 
 use crate::{
-    agents::{AgentTask, Stage, Standing},
+    agents::{AgentTask, Stage, Standing, rack_of},
     rates::{Fault, GantryFault, KeeperFault, MesosFault},
     types::Behaviour,
     world::{Event, Happening, World},
@@ -105,6 +107,8 @@ impl World {
     fn mesos_fault(&mut self, fault: MesosFault) {
         let agent = self.dice.below(self.agents.len() as u64) as usize;
         let present = self.agents[agent].up && !self.agents[agent].cut;
+        let registered =
+            present && self.agents[agent].standing == Standing::Registered && self.master.up;
         match fault {
             MesosFault::MasterFailover if self.master.up => self.master_fails_over(),
             MesosFault::Partition if present => self.cut_off_agent(agent),
@@ -152,6 +156,20 @@ impl World {
                     }
                 }
             }
+            MesosFault::Drain if registered && !self.agents[agent].drained => {
+                self.note(|| format!("agent {agent} is drained"));
+                self.agents[agent].drained = true;
+                self.rescind_all_of(agent);
+                self.drain_tasks(agent);
+                let delay = self.dice.around(40_000);
+                self.after(delay, Event::Reactivate { agent });
+            }
+            MesosFault::Maintenance => self.schedule_maintenance(agent),
+            MesosFault::Reconfigure if registered => {
+                self.reconfigure(agent);
+                let delay = self.dice.around(1_000);
+                self.after(delay, Event::Register { agent });
+            }
             MesosFault::Stranger if present => self.stranger_appears(agent),
             // Nothing more happens in a world without a framework, until somebody sees to it.
             MesosFault::Removal
@@ -161,6 +179,56 @@ impl World {
             }
             _ => {}
         }
+    }
+
+    /// Maintenance begins within a minute, or about when it begins to matter.
+    fn schedule_maintenance(&mut self, agent: usize) {
+        let window = self.dice.chance(700).then(|| {
+            let (from, lasts) = if self.dice.chance(700) {
+                (self.dice.below(60_000), self.dice.between(10_000, 120_000))
+            } else {
+                (self.dice.between(590_000, 700_000), 1_000)
+            };
+            let from = self.clock(0) + Duration::from_millis(from);
+            Unavailability {
+                from,
+                until: (self.dice.chance(900)).then_some(from + Duration::from_millis(lasts)),
+            }
+        });
+        self.note(|| format!("agent {agent} is maintained: {window:?}"));
+        self.agents[agent].unavailable = window;
+        self.rescind_all_of(agent);
+        self.allocate_now();
+    }
+
+    /// What is over stays on the schedule; what would take too long is taken off.
+    fn settle_maintenance(&mut self) {
+        let soon = self.clock(0) + Duration::from_secs(60);
+        let skews = self.plan.skews;
+        for agent in 0..self.agents.len() {
+            let window = self.agents[agent].unavailable;
+            let ends = window.and_then(|window| window.until);
+            if window.is_some() && (skews || ends.is_none_or(|until| until > soon)) {
+                self.agents[agent].unavailable = None;
+                self.rescind_all_of(agent);
+            }
+        }
+    }
+
+    /// An agent is started again with an attribute more.
+    fn reconfigure(&mut self, agent: usize) {
+        let current = &mut self.agents[agent];
+        let address = Arc::make_mut(&mut current.address);
+        let attributes = &mut address.attributes;
+        if attributes.iter().all(|(name, _)| name != "rack") {
+            attributes.push(rack_of(current.host));
+        } else if attributes.len() < 6 {
+            let name = format!("attribute-{}", attributes.len());
+            attributes.push((name, "yes".to_owned()));
+        }
+        self.note(|| format!("agent {agent} is reconfigured"));
+        self.lose(agent, true);
+        self.forget_filters(Some(agent));
     }
 
     fn cut_off_agent(&mut self, agent: usize) {
@@ -260,6 +328,7 @@ impl World {
         self.settled = true;
         self.settle_modules();
         self.forget_framework();
+        self.settle_maintenance();
         self.after(1_000, Event::MasterUp);
         self.after(500, Event::KeeperUp);
         for gantry in 0..self.gantrys.len() {
@@ -271,7 +340,9 @@ impl World {
             self.after(1_000, Event::Start { gantry });
         }
         for agent in 0..self.agents.len() {
+            self.reconfigure(agent);
             let delay = self.dice.around(2_000);
+            self.after(delay, Event::Reactivate { agent });
             self.after(delay, Event::Heal { agent });
             self.after(delay + 1_000, Event::Register { agent });
             let tasks: Vec<_> = self.agents[agent]

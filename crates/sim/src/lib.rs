@@ -91,6 +91,8 @@ pub enum Sabotage {
     HideUnconfirmed,
     /// Unreachable tasks are replaced before their time.
     RelaunchEarly,
+    /// The scheduler does not hear that tasks can be reached again.
+    IgnoreReturn,
     /// KILL is not repeated.
     KillOnce,
     /// What became of a launch is not asked.
@@ -133,6 +135,10 @@ pub enum Sabotage {
     HoardOffers,
     /// Offers are used after they were rescinded.
     IgnoreRescind,
+    /// Agents are used though they are about to be maintained.
+    IgnoreMaintenance,
+    /// Agents are not used any more once maintenance of theirs was scheduled.
+    EndlessMaintenance,
     /// Suppressed offers are never revived.
     ForgetRevive,
     /// The scheduler is not called when it asked to be.

@@ -144,6 +144,10 @@ impl World {
         }
         if self.fails(self.plan.rates.call_vanishes) {
             self.note(|| format!("call vanishes: {call:?}"));
+            let answers_offers = matches!(call, Call::Accept { .. } | Call::Decline { .. });
+            if answers_offers && self.plan.offer_timeout.is_none() {
+                self.break_link(gantry, false);
+            }
             return;
         }
         let breaks = self.fails(self.plan.rates.call_breaks);

@@ -7,6 +7,7 @@ use std::{
 
 use gantry_core::{
     AgentId, FrameworkId, Key, MesosEvent, Offer, OfferId, StatusUpdate, TaskId, TaskState,
+    Unavailability,
 };
 
 use crate::{
@@ -14,10 +15,6 @@ use crate::{
     bundle::Bundle,
     world::{Event, Happening, World},
 };
-
-/// Offers that nobody answers are rescinded (`--offer_timeout`), as calls that answer them may
-/// get lost.
-const OFFER_TIMEOUT: u64 = 90_000;
 
 /// What the master holds in memory; a new master begins with nothing but `framework_ids` and the
 /// standing of agents (the registry).
@@ -36,8 +33,8 @@ pub(crate) struct Master {
     pub(crate) forgotten: bool,
     pub(crate) suppressed: bool,
     pub(crate) offers: BTreeMap<OfferId, Offered>,
-    /// What every offer ever made held.
-    pub(crate) ever_offered: BTreeMap<OfferId, (usize, Arc<Bundle>)>,
+    /// Every offer ever made.
+    pub(crate) ever_offered: BTreeMap<OfferId, Made>,
     filters: Vec<Filter>,
     pub(crate) tasks: BTreeMap<TaskId, MasterTask>,
     /// Every task ever launched.
@@ -50,6 +47,14 @@ pub(crate) struct Offered {
     pub(crate) agent: usize,
     pub(crate) bundle: Arc<Bundle>,
     at: u64,
+}
+
+/// What an offer said.
+#[derive(Clone, Debug)]
+pub(crate) struct Made {
+    pub(crate) agent: usize,
+    pub(crate) bundle: Arc<Bundle>,
+    pub(crate) unavailable: Option<Unavailability>,
 }
 
 /// Refused resources: nothing that is a part of them is offered before the time is over.
@@ -270,15 +275,13 @@ impl World {
         if !self.master.up || self.master.link.is_none() {
             return;
         }
-        let stale: Vec<_> = self
-            .master
-            .offers
-            .iter()
-            .filter(|(_, offered)| now > offered.at + OFFER_TIMEOUT)
-            .map(|(id, _)| id.clone())
-            .collect();
-        for id in stale {
-            self.rescind(&id);
+        if let Some(timeout) = self.plan.offer_timeout {
+            let offers = self.master.offers.iter();
+            let stale = offers.filter(|(_, offered)| now > offered.at + timeout);
+            let stale: Vec<_> = stale.map(|(id, _)| id.clone()).collect();
+            for id in stale {
+                self.rescind(&id);
+            }
         }
         if self.master.suppressed {
             return;
@@ -288,9 +291,11 @@ impl World {
         let first = self.dice.below(self.agents.len() as u64) as usize;
         for index in 0..self.agents.len() {
             let agent = (first + index) % self.agents.len();
-            if self.agents[agent].standing != Standing::Registered {
+            let current = &self.agents[agent];
+            if current.standing != Standing::Registered || current.drained {
                 continue;
             }
+            let unavailable = current.unavailable;
             let free = self.free(agent);
             let refused = self
                 .master
@@ -307,19 +312,18 @@ impl World {
                 agent: self.agents[agent].address.clone(),
                 role: "sim".into(),
                 entries: bundle.entries(),
-                unavailable: None,
+                unavailable,
             });
-            self.master
-                .ever_offered
-                .insert(id.clone(), (agent, bundle.clone()));
-            self.master.offers.insert(
-                id,
-                Offered {
+            self.master.ever_offered.insert(
+                id.clone(),
+                Made {
                     agent,
-                    bundle,
-                    at: now,
+                    bundle: bundle.clone(),
+                    unavailable,
                 },
             );
+            let at = now;
+            self.master.offers.insert(id, Offered { agent, bundle, at });
         }
         if !offers.is_empty() {
             self.note(|| {

@@ -27,6 +27,9 @@ pub(crate) struct Plan {
     /// Most writes of a transaction.
     pub(crate) transaction_max: u64,
     pub(crate) agents: u64,
+    /// After so long the master rescinds what nobody has answered (`--offer_timeout`). Without it, as is
+    /// usual, an offer is outstanding for as long as the subscription.
+    pub(crate) offer_timeout: Option<u64>,
     /// Whether agents have room for everything: then everything must run in the end.
     pub(crate) ample: bool,
     pub(crate) types: Vec<TypePlan>,
@@ -60,6 +63,7 @@ impl Plan {
             session_timeout: dice.between(6, 15) * 1_000,
             transaction_max: *dice.pick(&[1, 3, 10, 1_000]).unwrap_or(&1),
             agents,
+            offer_timeout: dice.chance(300).then_some(90_000),
             ample: dice.chance(850),
             types,
             declaration: 0,

@@ -7,7 +7,8 @@ use crate::dice::Dice;
 pub(crate) struct Rates {
     /// The connection to the master breaks on a call, which is executed or not.
     pub(crate) call_breaks: u64,
-    /// A call is taken (202) and has no effect.
+    /// A call has no effect. Of one that answers offers this is known, and ends the subscription, unless
+    /// they are rescinded some time.
     pub(crate) call_vanishes: u64,
     /// An update is lost on the way to the master; the agent repeats it.
     pub(crate) update_lost: u64,
@@ -95,6 +96,12 @@ pub(crate) enum MesosFault {
     Sickness,
     /// Most agents and the master lose each other at once.
     Blackout,
+    /// An operator drains an agent, and has it back later.
+    Drain,
+    /// Maintenance of an agent is put on the schedule, or taken off.
+    Maintenance,
+    /// An agent is started again with more attributes.
+    Reconfigure,
 }
 
 impl Fault {
@@ -122,6 +129,9 @@ impl Fault {
             Self::Mesos(M::Removal),
             Self::Mesos(M::Sickness),
             Self::Mesos(M::Blackout),
+            Self::Mesos(M::Drain),
+            Self::Mesos(M::Maintenance),
+            Self::Mesos(M::Reconfigure),
         ]
         .into_iter()
     }

@@ -212,6 +212,26 @@ impl World {
 
     /// What a scheduler is told beside what is true.
     pub(crate) fn sabotage_inputs(&self, gantry: usize, inputs: &mut Vec<Input>) {
+        if self.sabotage == Some(Sabotage::IgnoreReturn) {
+            inputs.retain(|input| match input {
+                Input::Mesos(MesosEvent::Status(update)) => {
+                    update.reason.as_deref() != Some("REASON_AGENT_REREGISTERED")
+                }
+                _ => true,
+            });
+        }
+        for input in inputs.iter_mut() {
+            let Input::Mesos(MesosEvent::Offers(offers)) = input else {
+                continue;
+            };
+            for offer in offers {
+                match (self.sabotage, &mut offer.unavailable) {
+                    (Some(Sabotage::IgnoreMaintenance), window) => *window = None,
+                    (Some(Sabotage::EndlessMaintenance), Some(window)) => window.until = None,
+                    _ => {}
+                }
+            }
+        }
         let subscribed =
             |input: &Input| matches!(input, Input::Mesos(MesosEvent::Subscribed { .. }));
         if self.sabotage != Some(Sabotage::HideUnconfirmed) || !inputs.iter().any(subscribed) {

@@ -14,6 +14,9 @@ const REPEAT: (u64, u64) = (10_000, 160_000);
 /// Why a running task that changed its health says that it runs.
 const HEALTH: &str = "REASON_TASK_HEALTH_CHECK_STATUS_UPDATED";
 
+/// Why an agent that is being drained ends its tasks, and takes no others.
+const DRAINING: &str = "REASON_AGENT_DRAINING";
+
 impl World {
     // === Lives ===
 
@@ -33,7 +36,9 @@ impl World {
         self.agents[agent].tasks.insert(task.clone(), alive);
         self.check_truth();
         let dropped = self.fails(self.plan.rates.launch_fails);
-        let (delay, stage) = if dropped {
+        let (delay, stage) = if self.agents[agent].drained {
+            (0, Stage::Ends(TaskState::Dropped, Some(DRAINING)))
+        } else if dropped {
             let (state, reason) = *self
                 .dice
                 .pick(&[
@@ -171,6 +176,25 @@ impl World {
         let delay = self.dice.around(mean);
         let (task, stage) = (task.clone(), Stage::Killed);
         self.after(delay, Event::Life { agent, task, stage });
+    }
+
+    /// An agent that is being drained ends its tasks.
+    pub(crate) fn drain_tasks(&mut self, agent: usize) {
+        let tasks: Vec<_> = self.agents[agent].tasks.keys().cloned().collect();
+        for task in tasks {
+            let Some(current) = self.agents[agent].tasks.get_mut(&task) else {
+                continue;
+            };
+            if !current.alive || std::mem::replace(&mut current.killing, true) {
+                continue;
+            }
+            if current.state == TaskState::Running {
+                self.push_update(agent, &task, TaskState::Killing, Some(DRAINING));
+            }
+            let delay = self.dice.around(1_000);
+            let stage = Stage::Ends(TaskState::Killed, Some(DRAINING));
+            self.after(delay, Event::Life { agent, task, stage });
+        }
     }
 
     // === Updates ===

@@ -125,6 +125,10 @@ pub(crate) enum Event {
     Join {
         host: u64,
     },
+    /// A drained agent is to be used again.
+    Reactivate {
+        agent: usize,
+    },
     // People and fate.
     Weather,
     Fault,
@@ -373,6 +377,10 @@ impl World {
                 self.repeat_update(agent, &task, uuid, attempt);
             }
             Event::Heal { agent } => self.heal(agent),
+            Event::Reactivate { agent } => {
+                self.agents[agent].drained = false;
+                self.allocate_now();
+            }
             Event::Join { host } => self.join(host),
             Event::Weather => self.weather(),
             Event::Fault => self.fault(),

@@ -99,6 +99,11 @@ fn an_early_replacement_of_an_unreachable_task_is_found() {
 }
 
 #[test]
+fn a_return_that_nobody_hears_of_is_found() {
+    assert_found(Sabotage::IgnoreReturn, &["has taken back"]);
+}
+
+#[test]
 fn a_doubt_that_is_not_shown_is_found() {
     assert_found(Sabotage::HideUnconfirmed, &["nobody has heard of it"]);
 }
@@ -118,8 +123,12 @@ fn a_kill_of_returning_tasks_is_found() {
 
 #[test]
 fn a_second_copy_that_stays_is_found() {
-    // Or somebody has all copies killed, and is told that they are.
-    let explained = ["in the end", "is acknowledged, but it is not stored"];
+    // Or somebody has all copies killed, and is told that they are, or wants fewer instances.
+    let explained = [
+        "in the end",
+        "is acknowledged, but it is not stored",
+        "instances, and not",
+    ];
     assert_found(Sabotage::KeepSurplus, &explained);
 }
 
@@ -188,6 +197,16 @@ fn a_rescinded_offer_that_is_used_is_found() {
     assert_found(Sabotage::IgnoreRescind, &["which is void"]);
 }
 
+#[test]
+fn a_launch_into_maintenance_is_found() {
+    assert_found(Sabotage::IgnoreMaintenance, &["is launched into"]);
+}
+
+#[test]
+fn an_agent_that_is_never_used_again_is_found() {
+    assert_found(Sabotage::EndlessMaintenance, &["tasks of"]);
+}
+
 // === Duplicate, late, reordered updates: a terminal state never reverts ===
 
 #[test]
@@ -223,7 +242,9 @@ fn a_back_off_without_an_end_is_found() {
 
 #[test]
 fn unreadable_records_that_are_ignored_are_found() {
-    assert_found(Sabotage::IgnoreUnreadable, &["could not be read"]);
+    // Or a number is given again that a deployment has which could not be read.
+    let explained = ["could not be read", "has ended, and is"];
+    assert_found(Sabotage::IgnoreUnreadable, &explained);
 }
 
 // === Deployments ===

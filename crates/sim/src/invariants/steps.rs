@@ -1,6 +1,6 @@
 //! After each step: what the scheduler decided, held against its own view.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use gantry_core::{
     Call, Effects, Goal, Key, Launch, Record, Scheduler, StopReason, Task, TaskId, TaskState,
@@ -13,6 +13,9 @@ use crate::{term::Seen, world::World};
 /// How much longer than allowed an offer may be held: the scheduler looks at held offers a few
 /// times a second.
 const HOLD_SLACK: u64 = 1_000;
+
+/// Agents are not used whose maintenance begins sooner than this.
+const MAINTENANCE_LEAD: Duration = Duration::from_secs(600);
 
 impl World {
     pub(crate) fn check_step(&mut self, gantry: usize, effects: &Effects) {
@@ -66,6 +69,9 @@ impl World {
             })
             .flatten()
             .collect();
+        if let Err(violation) = self.check_maintenance(scheduler.view().at, effects) {
+            return self.violate(violation);
+        }
         if let Err(violation) = self.check_unread(term, effects, &launches) {
             return self.violate(violation);
         }
@@ -109,6 +115,31 @@ impl World {
         }
         self.memory.decided.extend(decided);
         self.check_truth();
+    }
+
+    /// Nothing is launched where maintenance is under way, or begins before ten minutes are over.
+    fn check_maintenance(&self, at: Timestamp, effects: &Effects) -> Result<(), String> {
+        for call in &effects.calls {
+            let Call::Accept {
+                offer, launches, ..
+            } = call
+            else {
+                continue;
+            };
+            let made = self.master.ever_offered.get(offer);
+            let Some(window) = made.and_then(|made| made.unavailable) else {
+                continue;
+            };
+            let begins = window.from.since(at) < MAINTENANCE_LEAD;
+            let over = window.until.is_some_and(|until| until <= at);
+            if let Some(launch) = launches.first()
+                && begins
+                && !over
+            {
+                return Err(format!("{} is launched into {window:?}", launch.task));
+            }
+        }
+        Ok(())
     }
 
     /// A copy is stopped in favour of another only when Mesos has said that the other one is there.
@@ -281,7 +312,10 @@ impl World {
                 "{id} is given up after {} ms of {patience}",
                 self.now - since
             )),
-            _ => Ok(()),
+            Some(_) => Ok(()),
+            None => Err(format!(
+                "{id} is given up, and the master has not said, or has taken back, that it is out of reach"
+            )),
         }
     }
 

@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use gantry_core::{
-    BrakePolicy, Call, Effects, Goal, Input, Key, Launch, MesosEvent, Record, ServiceSpec,
-    StatusUpdate, StopReason, Task, TaskId, TaskState, Timestamp, Uuid, View, Workload,
-    WorkloadName, Write,
+    BrakePolicy, Call, DeploymentStatus, Effects, Goal, Input, Key, Launch, MesosEvent, Record,
+    ServiceSpec, StatusUpdate, StopReason, Task, TaskId, TaskState, Timestamp, Uuid, View,
+    Workload, WorkloadName, Write,
 };
 
 use crate::world::World;
@@ -77,6 +77,10 @@ impl Told {
         let tried_anew = |name: &WorkloadName| {
             effects.writes.iter().any(|write| match write {
                 Write::Put(Record::Workload(workload)) => workload.name == *name,
+                Write::Put(Record::Deployment(deployment)) => {
+                    deployment.kind.workload() == Some(name)
+                        && matches!(deployment.status, DeploymentStatus::RollingBack { .. })
+                }
                 Write::Put(Record::Audit(entry)) => entry.action.starts_with("rolling restart"),
                 _ => false,
             })
@@ -203,8 +207,12 @@ impl World {
         if brake_went_on(effects) {
             may_brake(view, told, &policy)?;
         }
-        if view.brake.is_some() || brake_went_off(effects) {
+        if view.brake.is_some() {
             told.troubled.clear();
+        } else if brake_went_off(effects) {
+            // What the same step was told may have come before the release, or after it.
+            told.troubled.retain(|one| one.at == view.at);
+            told.troubled.iter_mut().for_each(|one| one.certain = false);
         } else {
             must_not_brake(view, told, &policy)?;
         }
