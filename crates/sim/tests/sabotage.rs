@@ -64,7 +64,7 @@ fn a_lost_deletion_is_found() {
 
 #[test]
 fn a_commit_out_of_order_is_found() {
-    assert_found(Sabotage::CommitOutOfOrder, &["is not"]);
+    assert_found(Sabotage::CommitOutOfOrder, &["is stored, and"]);
 }
 
 #[test]
@@ -80,6 +80,7 @@ fn a_count_that_is_forgotten_is_found() {
         "are wanted, and stored are",
         "(Retired) for no reason",
         "instances, and not",
+        "is acknowledged, but it is not stored",
     ];
     assert_found(Sabotage::ForgetScale, &explained);
 }
@@ -110,7 +111,7 @@ fn a_doubt_that_is_not_shown_is_found() {
 
 #[test]
 fn a_new_leader_that_asks_nobody_is_found() {
-    assert_found(Sabotage::NoReconciliation, &["in the end"]);
+    assert_found(Sabotage::NoReconciliation, &["are unconfirmed"]);
 }
 
 // === Agent lost and back with its tasks: one copy by rule, never a surprise kill ===
@@ -164,17 +165,20 @@ fn a_silent_new_framework_id_is_found() {
 
 #[test]
 fn a_launch_that_is_never_asked_about_is_found() {
-    assert_found(Sabotage::NeverAskAgain, &["in the end"]);
+    assert_found(Sabotage::NeverAskAgain, &["is known as"]);
 }
 
 #[test]
 fn a_kill_that_is_not_repeated_is_found() {
-    assert_found(Sabotage::KillOnce, &["in the end"]);
+    assert_found(
+        Sabotage::KillOnce,
+        &["still has", "is unknown and not killed"],
+    );
 }
 
 #[test]
 fn offers_that_are_never_revived_are_found() {
-    assert_found(Sabotage::ForgetRevive, &["in the end"]);
+    assert_found(Sabotage::ForgetRevive, &["run, and not"]);
 }
 
 #[test]

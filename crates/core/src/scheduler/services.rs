@@ -104,6 +104,11 @@ impl Service {
         counts.running.saturating_sub(counts.unhealthy)
     }
 
+    /// Whether tasks cannot be reached and are not given up.
+    pub(super) fn awaits_agents(&self) -> bool {
+        self.state.counts.unreachable as usize > self.given_up.len()
+    }
+
     /// See [`crate::Workload::stops_first`].
     pub(super) fn stops_first(&self) -> bool {
         self.state.stops_first()

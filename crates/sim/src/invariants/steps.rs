@@ -3,12 +3,15 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use gantry_core::{
-    Call, Effects, Goal, Key, Launch, Record, Scheduler, StopReason, Task, TaskId, TaskState,
-    Timestamp, View, Workload, Write,
+    Call, Effects, Goal, Key, Launch, Record, StopReason, Task, TaskId, TaskState, Timestamp, View,
+    Workload, Write,
 };
 
 use super::{Told, told::check_stable};
-use crate::{term::Seen, world::World};
+use crate::{
+    term::{Seen, Term},
+    world::World,
+};
 
 /// How much longer than allowed an offer may be held: the scheduler looks at held offers a few
 /// times a second.
@@ -36,7 +39,7 @@ impl World {
         if let Some(id) = hoarded {
             return self.violate(format!("{id} is neither used nor declined"));
         }
-        if let Err(violation) = self.check_stops(scheduler, effects) {
+        if let Err(violation) = self.check_stops(term, effects) {
             return self.violate(violation);
         }
         let ends = effects.writes.iter().any(|write| match write {
@@ -143,7 +146,7 @@ impl World {
     }
 
     /// A copy is stopped in favour of another only when Mesos has said that the other one is there.
-    fn check_stops(&self, scheduler: &Scheduler, effects: &Effects) -> Result<(), String> {
+    fn check_stops(&self, term: &Term, effects: &Effects) -> Result<(), String> {
         let stopped: Vec<_> = effects
             .writes
             .iter()
@@ -159,13 +162,17 @@ impl World {
                         ..
                     }
                 );
-                in_favour && !self.memory.stopped.contains(&task.id)
+                // What was decided before, and is written again, may not be stored yet.
+                let before = term.goals.get(&task.id);
+                in_favour
+                    && !before.is_some_and(|goal| goal.is_stop())
+                    && !self.memory.stopped.contains(&task.id)
             })
             .collect();
         if stopped.is_empty() {
             return Ok(());
         }
-        let view = scheduler.view();
+        let view = term.scheduler.view();
         for task in stopped {
             let others = view
                 .workload(task.workload.as_str())

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use gantry_core::{
-    BrakePolicy, Call, DeploymentStatus, Effects, Goal, Input, Key, Launch, MesosEvent, Record,
-    ServiceSpec, StatusUpdate, StopReason, Task, TaskId, TaskState, Timestamp, Uuid, View,
+    BrakePolicy, Call, DeploymentStatus, Effects, Goal, Input, Instance, Key, Launch, MesosEvent,
+    Record, ServiceSpec, StatusUpdate, StopReason, Task, TaskId, TaskState, Timestamp, Uuid, View,
     Workload, WorkloadName, Write,
 };
 
@@ -259,12 +259,12 @@ impl World {
         this.is_some() && by_hand.any(|other| place(other) == this)
     }
 
-    /// Whether an operator wants tasks of a workload stopped, and others in their place.
-    fn stops_by_hand(&self, workload: &Workload) -> bool {
+    /// Whether an operator wanted fewer instances of a workload lately, and wants more now.
+    fn scales_by_hand(&self, workload: &Workload) -> bool {
         // The brake may have been stored some time after it was set.
         let since = self.memory.braked.unwrap_or(0).saturating_sub(60_000);
         let asked = self.memory.asked.get(&*workload.task_name);
-        asked.is_some_and(|asked| asked.kill.is_some() || asked.fewer.is_some_and(|at| at >= since))
+        asked.is_some_and(|asked| asked.fewer.is_some_and(|at| at >= since))
     }
 
     /// With the brake on, only what never ran is started, and what an operator has stopped.
@@ -277,7 +277,9 @@ impl World {
         let parts = launch.task.parts(&self.plan.settings.framework);
         let instance = parts.and_then(|parts| workload.instances.get(parts.number));
         let ran = instance.is_some_and(|instance| !instance.history.is_empty());
-        let asked = self.restarts_by_hand(&launch.task) || self.stops_by_hand(workload);
+        let asked = self.restarts_by_hand(&launch.task)
+            || self.scales_by_hand(workload)
+            || instance.is_some_and(was_killed);
         if ran && !asked && braked.is_some() {
             return Err(format!(
                 "{} is launched though the brake is on",
@@ -308,6 +310,16 @@ impl World {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether what an instance ran last was stopped because an operator wanted all tasks of its workload
+/// killed.
+fn was_killed(instance: &Instance) -> bool {
+    let last = instance.history.first();
+    last.is_some_and(|ended| ended.stopped == Some(StopReason::Killed))
+        || instance.tasks.iter().any(
+            |task| matches!(task.goal, Goal::Stop { reason, .. } if reason == StopReason::Killed),
+        )
 }
 
 /// Takes down whether a task has failed by its own fault.

@@ -315,6 +315,7 @@ impl Scheduler {
         let mut under_way = Vec::new();
         for mut one in std::mem::take(&mut moves.under_way) {
             self.note_veto(&mut one, rule);
+            self.put_off_move(before, &mut one, rule);
             match self.progress(&one, rule) {
                 Progress::Moving => under_way.push(one),
                 Progress::Moved => {
@@ -568,6 +569,31 @@ impl Scheduler {
         }
     }
 
+    /// Where one task cannot be reached, no other may be launched before it is given up; from then on
+    /// that one has its whole time.
+    fn put_off_move(&mut self, deployment: &Deployment, one: &mut Move, rule: Rule) {
+        let (service, number) = (one.index, one.number);
+        let instance = self
+            .service(service)
+            .and_then(|service| service.state.instances.get(number));
+        let given_up_at = instance
+            .into_iter()
+            .flat_map(|instance| &instance.tasks)
+            .filter(|task| task.goal.is_stop() || !rule.is_old(task))
+            .filter(|task| task.state == TaskState::Unreachable && !self.given_up(task))
+            .map(|task| task.changed_at + self.settings.unreachable_after)
+            .max();
+        let Some(given_up_at) = given_up_at else {
+            return;
+        };
+        let deadline = given_up_at + self.policy(deployment, service).deadline;
+        if deadline > one.deadline {
+            one.deadline = deadline;
+            self.timers
+                .set(deadline, Timer::Instance { service, number });
+        }
+    }
+
     fn progress(&self, one: &Move, rule: Rule) -> Progress {
         let Some(service) = self.service(one.index) else {
             return Progress::Moved;
@@ -646,8 +672,12 @@ impl Scheduler {
     fn stalled(&mut self, deployment: &Deployment, moves: &mut Moves) -> Option<String> {
         let next = moves.queue.last()?;
         let service = self.service(next.index)?;
-        // The moves under way have deadlines of their own, and Mesos has its time to answer.
-        if !moves.under_way.is_empty() || service.state.counts.unconfirmed > 0 {
+        // The moves under way have deadlines of their own, Mesos has its time to answer, and agents
+        // have theirs to be back.
+        if !moves.under_way.is_empty()
+            || service.state.counts.unconfirmed > 0
+            || service.awaits_agents()
+        {
             moves.progress_at = self.now;
             return None;
         }
