@@ -15,7 +15,7 @@ mod zookeeper;
 
 pub use ports::free_port;
 pub use proxy::{Link, Proxy, Traffic};
-pub use zookeeper::{Ensemble, Role, Server, Setup};
+pub use zookeeper::{Ensemble, Role, SESSION_MAX, Server, Setup};
 
 use std::time::Duration;
 

@@ -24,6 +24,9 @@ const DEBIAN_MORE: &str = "/usr/share/java/netty-codec.jar:/usr/share/java/slf4j
 
 const MAIN: &str = "org.apache.zookeeper.server.quorum.QuorumPeerMain";
 
+/// The longest session time-out that a client gets.
+pub const SESSION_MAX: Duration = Duration::from_secs(60);
+
 /// For one answer to a four-letter word.
 const WORD_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -34,7 +37,7 @@ pub struct Setup {
     pub servers: usize,
     /// Of each.
     pub heap_megabytes: u32,
-    /// Clients get session time-outs from 2 to 20 of these.
+    /// Clients get session time-outs of at least two of these, and at most [`SESSION_MAX`].
     pub tick: Duration,
     /// Whether a server waits for its disk before it answers. Only the death of the machine makes a
     /// difference to what is kept, and the disk of a busy one may take seconds.
@@ -178,9 +181,10 @@ impl Server {
         let mut config = format!(
             "tickTime={}\ninitLimit=20\nsyncLimit=4\ndataDir={}\nclientPort={port}\n\
              clientPortAddress=127.0.0.1\nadmin.enableServer=false\nmaxClientCnxns=0\n\
-             4lw.commands.whitelist=*\n{members}",
+             4lw.commands.whitelist=*\nmaxSessionTimeout={}\n{members}",
             setup.tick.as_millis(),
             data.display(),
+            SESSION_MAX.as_millis(),
         );
         for line in &setup.config {
             let _ = writeln!(config, "{line}");

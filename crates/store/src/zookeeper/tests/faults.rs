@@ -6,11 +6,8 @@ use std::{
 };
 
 use gantry_core::{Key, Record, TaskId, Write};
-use gantry_testbed::Setup;
 
-use super::support::{
-    Ensemble, LONG_SESSION, Link, Place, Proxy, SHORT_SESSION, put, records, soon, sorted,
-};
+use super::support::{Ensemble, Link, Place, Proxy, SHORT_SESSION, put, records, soon, sorted};
 use crate::{
     StoreError, codec,
     conformance::{Home as _, task},
@@ -21,12 +18,11 @@ use crate::{
 /// store goes on within one term: every write is made, in order, once.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_write_is_lost_or_doubled_by_cut_connections() {
-    let Some(ensemble) = Ensemble::start_with(&patient(1)) else {
+    let Some(ensemble) = Ensemble::start(1) else {
         return;
     };
     let proxy = Proxy::start(ensemble.hosts().remove(0)).await;
-    let mut place = Place::new(ensemble.hosts());
-    place.config.session_timeout = LONG_SESSION;
+    let place = Place::new(ensemble.hosts());
     let process = place.process_through(vec![proxy.address()]);
     let store = soon("an election", process.campaign())
         .await
@@ -177,11 +173,10 @@ async fn a_term_that_cannot_write_ends() {
 /// Any one server of three may die, the leading one included, and the term goes on.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_term_outlives_the_death_of_any_one_server() {
-    let Some(mut ensemble) = Ensemble::start_with(&patient(3)) else {
+    let Some(mut ensemble) = Ensemble::start(3) else {
         return;
     };
-    let mut place = Place::new(ensemble.hosts());
-    place.config.session_timeout = LONG_SESSION;
+    let place = Place::new(ensemble.hosts());
     let process = place.process();
     let store = soon("an election", process.campaign())
         .await
@@ -253,13 +248,4 @@ async fn the_lease_ends_without_a_quorum_and_a_new_term_begins_with_it() {
         .commit(vec![Write::Put(task("web", 2))])
         .await
         .expect("a commit");
-}
-
-/// Servers that allow [`LONG_SESSION`].
-fn patient(servers: usize) -> Setup {
-    Setup {
-        servers,
-        config: vec![format!("maxSessionTimeout={}", LONG_SESSION.as_millis())],
-        ..Setup::default()
-    }
 }
