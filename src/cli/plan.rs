@@ -86,5 +86,8 @@ async fn stored(config: Config) -> anyhow::Result<Report> {
     // A start would do nothing at all.
     identity::establish(&mut found, &config.scheduler.framework, None)
         .with_context(|| format!("with {home}, a start would not lead"))?;
+    for record in identity::strange(&found, &config.scheduler.framework) {
+        eprintln!("warning: {}: {}", record.id, identity::STRANGE);
+    }
     Ok(Report::of(&config.scheduler, config.services, found))
 }

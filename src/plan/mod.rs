@@ -24,6 +24,8 @@ use gantry_core::{
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::runtime::identity;
+
 pub(crate) use declared::held_back;
 pub(crate) use fields::template_changes;
 pub use fields::{FieldChange, Shown};
@@ -271,7 +273,11 @@ fn declared(service: &ServiceSpec) -> Declared {
 /// Tells in the log what the start that follows will change. Returns at once: when there is
 /// something to tell it is worked out beside the start. Must be called within a tokio runtime.
 pub fn log(settings: &Settings, services: &[ServiceSpec], found: &Found) {
-    if found.unreadable.is_empty() && as_stored(services, &found.records) {
+    let mut strange = identity::strange(found, &settings.framework);
+    if found.unreadable.is_empty()
+        && strange.next().is_none()
+        && as_stored(services, &found.records)
+    {
         tracing::info!("plan: everything is declared as it is stored");
         return;
     }

@@ -1,6 +1,6 @@
 //! As which framework Gantry goes on: the one whose tasks are recorded, or none.
 
-use gantry_core::{Found, FrameworkId, Key, OtherFramework, Record};
+use gantry_core::{Found, FrameworkId, Key, OtherFramework, Record, TaskRecord};
 use gantry_store::StoreError;
 
 /// What stands for a framework id that is to be forgotten, where nobody knows it.
@@ -46,7 +46,26 @@ pub(crate) fn establish(
     if stored.is_none() && tasks > 0 {
         return Err(StoreError::NoFrameworkId { tasks });
     }
+    for record in strange(found, name) {
+        tracing::error!(task = %record.id, "{STRANGE}");
+    }
     Ok(())
+}
+
+/// What becomes of [`strange`] records.
+pub(crate) const STRANGE: &str =
+    "a stored record has an id that is not the one of its place: it is left alone";
+
+/// Records of tasks under ids that are not those of their places in the framework `name`.
+pub(crate) fn strange<'a>(
+    found: &'a Found,
+    name: &'a str,
+) -> impl Iterator<Item = &'a TaskRecord> + use<'a> {
+    let records = found.records.iter();
+    records.filter_map(move |record| match record {
+        Record::Task(record) if record.framework() != Some(name) => Some(record),
+        _ => None,
+    })
 }
 
 /// Why nothing may be done as the framework `name` where tasks of another are recorded.

@@ -51,6 +51,27 @@ async fn under_another_name_nothing_is_touched() {
     assert_eq!(runs(&api, &ALL).await, tasks);
     stop(program).await;
 
+    // A single stray record stands in nobody's way.
+    let text = fs::read_to_string(directory.join("before.json")).unwrap();
+    let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+    let task = lines
+        .iter()
+        .position(|line| line.starts_with("\"tasks/test.web-1."));
+    let task = task.unwrap();
+    let stray = lines[task].replace("test.web-1.", "other.web-1.");
+    lines.insert(task, stray);
+    fs::write(directory.join("stray.json"), lines.join("\n")).unwrap();
+    let restored = gantry(directory, &first, &["restore", "--replace", "stray.json"]).await;
+    assert_eq!(restored.code, 0, "{}", restored.all);
+    let why = "has an id that is not the one of its place";
+    let plan = gantry(directory, &first, &["plan"]).await;
+    assert!(plan.code == 0 && plan.all.contains(why), "{}", plan.all);
+    let (program, api) = serve(directory, &first, &[]).await;
+    assert!(program.output().contains(why), "{}", program.output());
+    assert_eq!(runs(&api, &ALL).await, tasks);
+    stop(program).await;
+    assert_eq!(local.live().await.len(), 3);
+
     // Ended under its old name, it may have another.
     let done = gantry(directory, &first, &["uninstall", "--confirm", "test"]).await;
     assert_eq!(done.code, 0, "{}", done.all);
