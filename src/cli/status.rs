@@ -246,7 +246,11 @@ fn about(overview: &Overview, out: &mut dyn Write) -> std::io::Result<()> {
         in_words(&totals.counts)
     )?;
     if overview.unknown_tasks > 0 {
-        writeln!(out, "unknown      {} tasks", overview.unknown_tasks)?;
+        writeln!(
+            out,
+            "unknown      {} tasks: `gantry tasks --state unknown` lists them",
+            overview.unknown_tasks
+        )?;
     }
     let warnings = overview.warnings.iter();
     for warning in warnings.filter(|text| !text.starts_with("open access")) {

@@ -21,8 +21,8 @@ pub struct TasksOptions {
     /// One instance, `web-3`, with its last tasks
     #[arg(long, value_name = "INSTANCE", conflicts_with_all = ["workload", "state", "query", "sort"])]
     pub instance: Option<String>,
-    /// Only those in this state: staging, starting, running, killing, unreachable, unknown,
-    /// unhealthy or trouble
+    /// Only those in this state: staging, starting, running, killing, unreachable, unhealthy or
+    /// trouble; unknown: those of which there is no record
     #[arg(long, value_name = "STATE")]
     pub state: Option<String>,
     /// Only those whose instance, id, host, address or agent has this text in it
@@ -47,9 +47,28 @@ struct Task {
     goal: String,
     healthy: Option<bool>,
     hostname: String,
+    agent_id: String,
     ports: Vec<u16>,
-    revision: u32,
-    changed_at: u64,
+    revision: Option<u32>,
+    changed_at: Option<u64>,
+}
+
+impl Task {
+    fn host(&self) -> String {
+        match self.hostname.as_str() {
+            "" => self.agent_id.clone(),
+            name => name.to_owned(),
+        }
+    }
+
+    fn revision(&self) -> String {
+        let revision = self.revision.map(|revision| revision.to_string());
+        revision.unwrap_or_else(|| "-".to_owned())
+    }
+
+    fn since(&self) -> String {
+        self.changed_at.map_or_else(|| "-".to_owned(), ago)
+    }
 }
 
 /// Asks and writes.
@@ -99,10 +118,10 @@ pub async fn run(options: &TasksOptions, out: &mut dyn Write) -> anyhow::Result<
             task.state.clone(),
             healthy.to_owned(),
             task.goal.clone(),
-            task.hostname.clone(),
+            task.host(),
             ports,
-            task.revision.to_string(),
-            ago(task.changed_at),
+            task.revision(),
+            task.since(),
             task.id.clone(),
         ]);
     }
@@ -169,9 +188,9 @@ async fn instance(
     for task in &instance.tasks {
         table.row([
             task.state.clone(),
-            task.hostname.clone(),
-            task.revision.to_string(),
-            ago(task.changed_at),
+            task.host(),
+            task.revision(),
+            task.since(),
             "-".to_owned(),
             task.id.clone(),
         ]);

@@ -33,8 +33,8 @@ const whose = (workload) => (workload ? `tasks of ${workload}` : "tasks of every
 
 /** What follows from acting on a deployment. */
 const CONSEQUENCES = {
-  abort: "What has been replaced stays replaced. What is started from now on runs the new revision.",
-  pause: "Nothing more is moved. What has to be started meanwhile runs the old revision.",
+  abort: "What has been replaced stays replaced, what is being moved is taken back. What is started from now on runs the new revision.",
+  pause: "Nothing more is moved, what is being moved is taken back. What has to be started meanwhile runs the old revision, unless a secret has changed.",
   resume: "It goes on where it was.",
   rollback: "What has been moved is moved back to the old revision, one after the other, within the same limits.",
 };

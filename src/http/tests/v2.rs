@@ -464,3 +464,48 @@ async fn metrics_are_in_the_form_of_prometheus() {
         );
     }
 }
+
+#[actix_web::test]
+async fn tasks_without_a_record_are_listed_apart() {
+    let world = World::new(vec![service("web", 1)]);
+    world.subscribe();
+    let task = world.offer(1, 4, 4096).remove(0).task;
+    world.status(&task, TaskState::Running);
+    let other = gantry_core::TaskId::new(task.as_str().replacen("web-1.", "web-14.", 1));
+    world.status(&other, TaskState::Running);
+    let all = world.get("/api/v2/tasks").await.json();
+    assert_eq!(
+        (&all["total"], &all["items"][0]["standing"]),
+        (&json!(1), &json!("live"))
+    );
+    let list = world.get("/api/v2/tasks?state=unknown").await.json();
+    assert_eq!(list["total"], json!(1), "{list}");
+    let unknown = &list["items"][0];
+    for (field, value) in [
+        ("standing", json!("unknown")),
+        ("id", json!(other.as_str())),
+        ("name", json!("web-14")),
+        ("workload", json!("web")),
+        ("number", json!(14)),
+        ("state", json!("TASK_RUNNING")),
+        ("revision", Value::Null),
+        ("launched_at", Value::Null),
+    ] {
+        assert_eq!(unknown[field], value, "{field} of {unknown}");
+    }
+    assert_ne!(unknown["agent_id"], json!(""));
+    for (query, total) in [
+        ("q=web-14", 1),
+        ("q=web-1.", 0),
+        ("workload=db", 0),
+        ("offset=1", 0),
+    ] {
+        let path = format!("/api/v2/tasks?state=unknown&{query}");
+        let list = world.get(&path).await.json();
+        assert_eq!(
+            list["items"].as_array().map(Vec::len),
+            Some(total),
+            "{query}"
+        );
+    }
+}

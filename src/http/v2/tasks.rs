@@ -29,8 +29,10 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 #[schema(as = Task)]
 pub(super) struct TaskJson<'a> {
+    /// `live`, or `unknown`: of this framework, but of no instance that is wanted.
+    standing: &'static str,
     id: String,
-    /// The instance, `web-3`.
+    /// The instance, `web-3`; the id where that of an unknown task names none.
     name: String,
     workload: &'a str,
     number: u32,
@@ -42,17 +44,21 @@ pub(super) struct TaskJson<'a> {
     healthy: Option<bool>,
     /// Whether Mesos has spoken of it since the subscription.
     confirmed: bool,
+    /// Empty where nobody has told where an unknown task is but for the agent's id.
     hostname: &'a str,
     ip: &'a str,
     agent_id: &'a str,
     ports: &'a [u16],
-    revision: u32,
+    /// Null of an unknown task.
+    revision: Option<u32>,
     /// Whether it runs the current revision.
     current: bool,
-    launched_at: u64,
+    /// Null of an unknown task.
+    launched_at: Option<u64>,
     started_at: Option<u64>,
     running_at: Option<u64>,
-    changed_at: u64,
+    /// Null of an unknown task.
+    changed_at: Option<u64>,
     message: Option<&'a str>,
     /// What modules say of it; absent when they say nothing.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
@@ -73,6 +79,7 @@ impl<'a> TaskJson<'a> {
             Goal::Stop { reason, .. } => ("stop", Some(reason.text())),
         };
         Self {
+            standing: "live",
             id: workload
                 .task_id(framework, number, task)
                 .as_str()
@@ -89,13 +96,54 @@ impl<'a> TaskJson<'a> {
             ip: &task.agent.ip,
             agent_id: task.agent.id.as_str(),
             ports: &task.ports,
-            revision: task.revision,
+            revision: Some(task.revision),
             current: task.revision == workload.revision,
-            launched_at: task.launched_at.as_millis(),
+            launched_at: Some(task.launched_at.as_millis()),
             started_at: millis(task.started_at),
             running_at: millis(task.running_at),
-            changed_at: task.changed_at.as_millis(),
+            changed_at: Some(task.changed_at.as_millis()),
             message: task.message.as_deref(),
+            said: None,
+        }
+    }
+
+    /// A task of which there is no record.
+    fn unknown(view: &'a View, framework: &str, id: &'a TaskId, status: &'a StatusUpdate) -> Self {
+        let parts = id.parts(framework);
+        let (workload, number) = parts.map_or(("", 0), |parts| {
+            let mut workloads = view.workloads.iter();
+            let known = workloads.find(|workload| *workload.task_name == *parts.workload);
+            let name = known.map_or(parts.workload, |workload| workload.name.as_str());
+            (name, parts.number)
+        });
+        Self {
+            standing: "unknown",
+            id: id.as_str().to_owned(),
+            name: match workload {
+                "" => id.as_str().to_owned(),
+                name => format!("{name}-{number}"),
+            },
+            workload,
+            number,
+            state: status.state.mesos_name(),
+            goal: "run",
+            stop_reason: None,
+            healthy: status.healthy,
+            confirmed: true,
+            hostname: "",
+            ip: "",
+            agent_id: status
+                .agent
+                .as_ref()
+                .map_or("", gantry_core::AgentId::as_str),
+            ports: &[],
+            revision: None,
+            current: false,
+            launched_at: None,
+            started_at: None,
+            running_at: None,
+            changed_at: None,
+            message: status.message.as_deref(),
             said: None,
         }
     }
@@ -142,10 +190,12 @@ impl HealthFilter {
 }
 
 enum StateFilter {
+    /// Tasks without a record, whatever they do: none with one is ever in this state.
+    Unknown,
     Exactly(&'static str),
     Starting,
     Unhealthy,
-    /// Unreachable, unknown, unhealthy, or not confirmed.
+    /// Unreachable, unhealthy, or not confirmed.
     Trouble,
 }
 
@@ -160,6 +210,7 @@ impl StateFilter {
         });
         match (named, bare.as_str()) {
             // A launching task is shown as staging; whoever asks for what starts wants all three.
+            (Some(TaskState::Unknown), _) => Ok(Self::Unknown),
             (Some(TaskState::Starting), _) if !text.starts_with("TASK_") => Ok(Self::Starting),
             (Some(state), _) => Ok(Self::Exactly(state.mesos_name())),
             (None, "UNHEALTHY") => Ok(Self::Unhealthy),
@@ -167,14 +218,15 @@ impl StateFilter {
             (None, _) => Err(ApiError::new(
                 Code::BadRequest,
                 "`state` must be `staging`, `starting`, `running`, `killing`, `unreachable`, \
-                 `unknown`, `unhealthy` or `trouble`",
+                 `unhealthy`, `trouble` or `unknown`",
             )),
         }
     }
 
     fn admits(&self, task: &Task, subscription: u32) -> bool {
-        let lost = matches!(task.state, TaskState::Unreachable | TaskState::Unknown);
+        let lost = task.state == TaskState::Unreachable;
         match self {
+            Self::Unknown => false,
             Self::Exactly(name) => task.state.mesos_name() == *name,
             Self::Starting => task.state.is_starting(),
             Self::Unhealthy => task.healthy == Some(false),
@@ -371,6 +423,24 @@ fn select_in_place<'a>(
     (total, page)
 }
 
+/// Tasks without a record, by id.
+fn unknown<'a>(view: &'a View, framework: &str, filter: &Filter) -> Vec<TaskJson<'a>> {
+    let is =
+        |asked: &Option<String>, value: &str| asked.as_ref().is_none_or(|asked| asked == value);
+    let listed = view.unknown_tasks.iter();
+    listed
+        .map(|(id, status)| TaskJson::unknown(view, framework, id, status))
+        .filter(|task| is(&filter.workload, task.workload) && is(&filter.agent, task.agent_id))
+        .filter(|task| filter.health.is_none_or(|health| task.healthy == health.0))
+        .filter(|task| {
+            filter.text.as_ref().is_none_or(|text| {
+                let mut of = [&task.name, &task.id, task.agent_id].into_iter();
+                of.any(|part| part.to_lowercase().contains(text))
+            })
+        })
+        .collect()
+}
+
 /// `GET /api/v2/tasks?workload=&state=&health=&agent=&q=&sort=&offset=&limit=`
 pub(crate) async fn list(
     state: web::Data<AppState>,
@@ -384,8 +454,12 @@ pub(crate) async fn list(
     let quick = filter.is_open() && order.is_none() && window.limit <= LIMIT_DEFAULT;
     let make = move |state: AppState| {
         let view = state.handle().view();
-        let (total, found) = select(&view, &filter, order, window)?;
         let framework = &state.settings().framework_in_ids;
+        if matches!(filter.state, Some(StateFilter::Unknown)) {
+            let all = unknown(&view, framework, &filter);
+            return to_json(&Page::new(window, all.len(), window.cut(all)));
+        }
+        let (total, found) = select(&view, &filter, order, window)?;
         let items = found.into_iter().map(|found| {
             let said = state.modules().said_of(found.task.uuid);
             TaskJson::new(&view, framework, found).with(said)

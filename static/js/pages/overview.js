@@ -85,7 +85,7 @@ function tiles({ totals, framework, unknown_tasks, deployments_at_work, deployme
     totals.gpus ? tile("GPUs", count(totals.gpus)) : null,
     tile("Ports", count(totals.ports)),
     deployments_at_work ? tile("Deployments", count(deployments_at_work), paused ? `not over, ${count(paused)} paused` : "at work", "#/activity") : null,
-    unknown_tasks ? tile("Unknown", count(unknown_tasks), "tasks") : null,
+    unknown_tasks ? tile("Unknown", count(unknown_tasks), "tasks", "#/tasks?state=unknown") : null,
   );
 }
 

@@ -18,8 +18,8 @@ const STATES = [
   ["starting", "starting"],
   ["staging", "staging"],
   ["unreachable", "unreachable"],
-  ["unknown", "unknown"],
   ["killing", "stopping"],
+  ["unknown", "unknown to Gantry"],
 ];
 
 const HEALTHS = [["", "any health"], ["healthy", "healthy"], ["unhealthy", "unhealthy"], ["unchecked", "not checked"]];
@@ -36,12 +36,13 @@ export async function show({ parameters, status }) {
     seldom("agents", { limit: AGENTS_MAX }),
   ]);
   const filtered = workload || state || healthy || agent || q;
+  const unknown = state === "unknown";
   return [
     h(
       "div",
       { class: "head" },
       h("h1", {}, "Tasks"),
-      h("span", { class: "sub", role: "status" }, filtered ? `${count(list.total)} of ${count(status.totals.tasks)} match` : `${count(list.total)} live`),
+      h("span", { class: "sub", role: "status" }, unknown ? `${count(list.total)} of which there is no record` : filtered ? `${count(list.total)} of ${count(status.totals.tasks)} match` : `${count(list.total)} live`),
     ),
     h(
       "div",
@@ -53,7 +54,8 @@ export async function show({ parameters, status }) {
       choice("agent", agent, "Agent", [["", "every agent"], ...agents.items.filter(({ tasks }) => tasks).map(({ id, hostname }) => [id, hostname])]),
       filtered ? h("a", { href: "#/tasks" }, "Clear filters") : null,
     ),
-    list.items.length ? table(list.items, { group: !sort && !workload, page: "tasks", parameters }) : h("p", { class: "empty" }, filtered ? "No live task matches." : "No task is live."),
+    unknown && list.items.length ? h("p", { class: "sub" }, "Of this framework, but of no instance that is wanted: they are left alone. More instances of their workload take them in.") : null,
+    list.items.length ? table(list.items, { group: !sort && !workload && !unknown, page: "tasks", parameters }) : h("p", { class: "empty" }, unknown ? "No task is unknown." : filtered ? "No live task matches." : "No task is live."),
     h("div", { class: "below" }, list.total > 50 ? choice("limit", limit, "Tasks on a page", [["50", "50 a page"], ["100", "100 a page"], ["250", "250 a page"], ["500", "500 a page"]]) : null, pager(list, "tasks", parameters)),
     deeds(workload, workloads.items),
   ];
@@ -128,12 +130,12 @@ function row(task, { own, checked, led, place }) {
     h("td", { class: "aside" }, taskState(task.state), notes(task)),
     h("td", {}, health(checked ? (task.healthy_by_module ?? task.healthy) : task.healthy)),
     led ? h("td", { "data-label": "Leader" }, leader(task.leader)) : null,
-    place ? h("td", { class: "aside" }, site(task.hostname), task.ip === task.hostname ? null : h("span", { class: "id" }, site(task.ip))) : null,
+    place ? h("td", { class: "aside" }, task.hostname ? site(task.hostname) : h("span", { class: "id" }, task.agent_id), task.ip === task.hostname ? null : h("span", { class: "id" }, site(task.ip))) : null,
     h("td", { class: "mono", "data-label": "Ports" }, task.ports.length ? task.ports.join(" ") : null),
     h("td", { class: "aside", "data-label": "Up" }, since(task.running_at)),
-    h("td", { "data-label": "Revision" }, task.revision, task.current ? null : h("span", { class: "id" }, "outdated")),
+    h("td", { "data-label": "Revision" }, task.revision, task.current || task.standing === "unknown" ? null : h("span", { class: "id" }, "outdated")),
     own.map(({ key, title }) => h("td", { "data-label": title }, cell(task.columns?.[key]))),
-    h("td", { class: "aside" }, button({ action: "restart", class: "small", why: busy ? `it is ${word}` : null, task: task.id, name: task.name }, word ?? "Restart")),
+    h("td", { class: "aside" }, task.standing === "unknown" ? null : button({ action: "restart", class: "small", why: busy ? `it is ${word}` : null, task: task.id, name: task.name }, word ?? "Restart")),
   );
 }
 
