@@ -208,6 +208,15 @@ impl Template {
             .map(|variable| variable.name.as_str())
     }
 
+    /// As a store gives it back: secrets without their values.
+    pub fn forget_secrets(&mut self) {
+        for variable in &mut self.environment {
+            if let EnvironmentValue::Secret(secret) = &mut variable.value {
+                secret.value = None;
+            }
+        }
+    }
+
     /// Takes over the values of equal secrets from another template, as a stored one has none.
     pub fn learn_secrets(&mut self, from: &Self) {
         for variable in &mut self.environment {

@@ -1,6 +1,6 @@
 //! Records that cannot be read any more: they stay where they are until something is written there.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use gantry_core::{DeploymentKind, Found, Key, Record, Unreadable, WorkloadName, Write};
 
@@ -49,7 +49,7 @@ impl World {
         Found {
             records: records
                 .filter(|(key, _)| !unreadable.contains(key))
-                .map(|(_, record)| record.clone())
+                .map(|(_, record)| as_read(record))
                 .collect(),
             unreadable: unreadable
                 .iter()
@@ -104,4 +104,13 @@ impl World {
             _ => None,
         }
     }
+}
+
+/// A record as it comes back: secrets are not stored.
+fn as_read(record: &Record) -> Record {
+    let mut record = record.clone();
+    if let Record::Revision(revision) = &mut record {
+        Arc::make_mut(&mut revision.template).forget_secrets();
+    }
+    record
 }

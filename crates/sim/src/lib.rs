@@ -129,6 +129,8 @@ pub enum Sabotage {
     HastyBrake,
     /// Tasks are stopped now and then though the brake is on.
     StopWhileBraked,
+    /// Tasks are moved now and then though their deployment is paused.
+    MoveWhilePaused,
     /// A new leader starts tasks though the brake is on.
     LaunchWhileBraked,
     /// Offers are now and then forgotten instead of declined.

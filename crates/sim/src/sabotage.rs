@@ -52,6 +52,7 @@ impl World {
                 }
             }
             Some(Sabotage::StopWhileBraked) => self.stop_while_braked(gantry, effects),
+            Some(Sabotage::MoveWhilePaused) => self.move_while_paused(gantry, effects),
             Some(Sabotage::KillUnknownEarly) => self.kill_unknown_early(gantry, effects),
             Some(Sabotage::Revert) => self.revert(effects),
             Some(Sabotage::LaunchTwice) => self.launch_twice(effects),
@@ -305,6 +306,44 @@ impl World {
         if let Some(mut task) = running {
             let reason = StopReason::Restarted;
             task.goal = Goal::Stop { reason, since: at };
+            effects.writes.push(Write::Put(Record::Task(task)));
+        }
+    }
+
+    /// Begins to move a task now and then of a workload whose update is paused.
+    fn move_while_paused(&mut self, gantry: usize, effects: &mut Effects) {
+        let Some(term) = &self.gantrys[gantry].term else {
+            return;
+        };
+        let view = term.scheduler.view();
+        let paused: Vec<_> = view
+            .deployments
+            .iter()
+            .filter(|one| matches!(one.status, DeploymentStatus::Paused { .. }))
+            .filter_map(|one| one.kind.workload())
+            .collect();
+        if paused.is_empty() || !self.dice.chance(100) {
+            return;
+        }
+        let moved = self
+            .keeper
+            .records
+            .values()
+            .find_map(|record| match record {
+                Record::Task(task)
+                    if task.goal == Goal::Run && paused.contains(&&task.workload) =>
+                {
+                    Some(task.clone())
+                }
+                _ => None,
+            });
+        if let Some(mut task) = moved {
+            let since = view.at;
+            task.goal = Goal::Replace {
+                since,
+                deadline: since + Duration::from_secs(60),
+                by_hand: false,
+            };
             effects.writes.push(Write::Put(Record::Task(task)));
         }
     }

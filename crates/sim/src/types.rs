@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use gantry_core::{
     Amount, BackOff, CheckedPort, Constraint, Container, Demand, EnvironmentValue,
-    EnvironmentVariable, HealthCheck, OnFailure, Operator, Pattern, Placement, Probe, ServiceSpec,
-    Share, TaskCommand, Template, UpdateOrder, UpdatePolicy, WorkloadName,
+    EnvironmentVariable, HealthCheck, OnFailure, Operator, Pattern, Placement, Probe, Secret,
+    ServiceSpec, Share, TaskCommand, Template, UpdateOrder, UpdatePolicy, WorkloadName,
 };
 
 use crate::{dice::Dice, plan::PORTS_FROM};
@@ -164,7 +164,12 @@ pub(crate) fn update_policy(dice: &mut Dice) -> UpdatePolicy {
 /// that does better or worse.
 pub(crate) fn change_template(dice: &mut Dice, spec: &mut ServiceSpec, number: u64) {
     let template = &mut spec.template;
-    template.environment = vec![version(number)];
+    template.environment[0] = version(number);
+    // To what used another secret there is no way back.
+    if dice.chance(250) {
+        template.environment.truncate(1);
+        template.environment.push(token(number));
+    }
     match dice.below(6) {
         0 => template.demand.mem = Amount::from_units(dice.between(16, 256)),
         1 if !Behaviour::of(template).is_checked() => {
@@ -227,6 +232,14 @@ fn version(number: u64) -> EnvironmentVariable {
     EnvironmentVariable {
         name: "VERSION".to_owned(),
         value: EnvironmentValue::Plain(number.to_string()),
+    }
+}
+
+/// A secret, of which only the fingerprint is stored.
+fn token(number: u64) -> EnvironmentVariable {
+    EnvironmentVariable {
+        name: "TOKEN".to_owned(),
+        value: EnvironmentValue::Secret(Secret::new(number.to_string(), number as u32)),
     }
 }
 

@@ -260,6 +260,14 @@ fn an_update_beyond_its_limits_is_found() {
 }
 
 #[test]
+fn a_paused_deployment_that_goes_on_is_found() {
+    assert_found(
+        Sabotage::MoveWhilePaused,
+        &["though no deployment is at work"],
+    );
+}
+
+#[test]
 fn a_deployment_that_never_ends_is_found() {
     assert_found(
         Sabotage::EndlessDeployments,
@@ -298,8 +306,12 @@ fn a_brake_without_a_cause_is_found() {
 
 #[test]
 fn a_stop_while_the_brake_is_on_is_found() {
-    // Or it looks like a deployment that does not wait until enough are ready.
-    let explained = ["though the brake is on", "instances are ready and not"];
+    // Or it looks like a deployment that does not wait until enough are ready, or that is not there.
+    let explained = [
+        "though the brake is on",
+        "instances are ready and not",
+        "though no deployment is at work",
+    ];
     assert_found(Sabotage::StopWhileBraked, &explained);
 }
 

@@ -407,6 +407,7 @@ impl Scheduler {
         let now = self.now;
         let wanted = self.edit(index, number, |instance| {
             let mut history = instance.history.to_vec();
+            let newest = history.first().is_some_and(|ended| answered(ended));
             let ended = history.iter_mut().find(|ended| answered(ended))?;
             let was_blamed = ended.is_failure();
             ended.state = update.state;
@@ -417,9 +418,11 @@ impl Scheduler {
                 .map(|text| shortened(text).to_owned());
             ended.unhealthy |= update.healthy == Some(false);
             let blamed = !was_blamed && ended.is_failure();
-            let stable = ended
-                .running_at
-                .is_some_and(|since| ended.ended_at.since(since) >= back_off.stable_after);
+            // What has failed after it counts on.
+            let stable = newest
+                && ended
+                    .running_at
+                    .is_some_and(|since| ended.ended_at.since(since) >= back_off.stable_after);
             instance.history = history.into();
             if blamed {
                 instance.fail(now, stable, &back_off);

@@ -14,6 +14,7 @@ impl World {
         declares: &[ServiceSpec],
         view: &View,
         begun: &[TaskRecord],
+        writes: &[Write],
     ) -> Result<(), String> {
         for workload in &view.workloads {
             let moved: Vec<_> = begun
@@ -24,6 +25,7 @@ impl World {
             let Some(spec) = spec.filter(|_| !moved.is_empty()) else {
                 continue;
             };
+            check_at_work(view, workload, &moved, writes)?;
             self.check_parallelism(view, workload, spec)?;
             let ready = count_ready(view, workload, spec);
             for task in moved {
@@ -225,6 +227,32 @@ pub(super) fn is_ready(workload: &Workload, task: &Task) -> bool {
         .get(&task.revision)
         .is_some_and(|template| template.health_check.is_some());
     task.state == TaskState::Running && (!checked || task.healthy == Some(true))
+}
+
+/// Nothing is moved but by a deployment that is at work, or was at the beginning of the step.
+fn check_at_work(
+    view: &View,
+    workload: &Workload,
+    moved: &[&TaskRecord],
+    writes: &[Write],
+) -> Result<(), String> {
+    let concerns = |deployment: &Deployment| {
+        let whose = deployment.kind.workload();
+        whose.is_none_or(|whose| *whose == workload.name)
+    };
+    let mut all = view.deployments.iter();
+    let at_work = all.any(|one| one.status.is_at_work() && concerns(one));
+    let changed = writes.iter().any(|write| match write {
+        Write::Put(Record::Deployment(deployment)) => concerns(deployment),
+        _ => false,
+    });
+    match moved.first() {
+        Some(task) if !at_work && !changed => Err(format!(
+            "{} is moved ({:?}), though no deployment is at work",
+            task.id, task.goal
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The instances that are ready and have been for as long as an update demands; restarts bring nothing

@@ -8,10 +8,7 @@ use gantry_core::{
 };
 
 use super::{Told, told::check_stable};
-use crate::{
-    term::{Seen, Term},
-    world::World,
-};
+use crate::{term::Term, world::World};
 
 /// How much longer than allowed an offer may be held: the scheduler looks at held offers a few
 /// times a second.
@@ -59,7 +56,9 @@ impl World {
         let begun = self.begun_moves(term, &effects.writes);
         if !begun.is_empty() {
             let declares = &self.gantrys[gantry].declares;
-            if let Err(violation) = self.check_moves(declares, &scheduler.view(), &begun) {
+            if let Err(violation) =
+                self.check_moves(declares, &scheduler.view(), &begun, &effects.writes)
+            {
                 return self.violate(violation);
             }
         }
@@ -111,7 +110,7 @@ impl World {
             return;
         };
         let checked = self
-            .check_launches(&view, &term.seen, &launches)
+            .check_launches(&view, term, &launches)
             .and_then(|()| self.check_unknown_kills(&view, effects));
         if let Err(violation) = checked {
             self.violate(violation);
@@ -282,16 +281,16 @@ impl World {
         Ok(())
     }
 
-    fn check_launches(&self, view: &View, seen: &Seen, launches: &[&Launch]) -> Result<(), String> {
+    fn check_launches(&self, view: &View, term: &Term, launches: &[&Launch]) -> Result<(), String> {
         for launch in launches {
             let workload = view
                 .workloads
                 .iter()
                 .find(|workload| *workload.task_name == *launch.workload)
                 .ok_or_else(|| format!("{} is launched for no workload", launch.task))?;
-            self.check_placement(view, workload, seen, launch)
+            self.check_placement(view, workload, &term.seen, launch)
                 .map_err(|rule| format!("{} on {}: {rule}", launch.task, launch.agent.id))?;
-            self.check_vacancy(view, workload, launch)?;
+            self.check_vacancy(view, term, workload, launch)?;
             let starting = view
                 .workloads
                 .iter()
@@ -311,7 +310,13 @@ impl World {
 
     /// A task is given up only when the master has called it unreachable for long enough, whatever
     /// clocks said.
-    fn check_patience(&self, workload: &Workload, number: u32, task: &Task) -> Result<(), String> {
+    fn check_patience(
+        &self,
+        term: &Term,
+        workload: &Workload,
+        number: u32,
+        task: &Task,
+    ) -> Result<(), String> {
         let patience = self.plan.settings.unreachable_after.as_millis() as u64;
         let id = workload.task_id(&self.plan.settings.framework, number, task);
         match self.memory.unreachable.get(&id) {
@@ -320,6 +325,8 @@ impl World {
                 self.now - since
             )),
             Some(_) => Ok(()),
+            // It is another who has heard of it since.
+            None if term.epoch != self.keeper.epoch => Ok(()),
             None => Err(format!(
                 "{id} is given up, and the master has not said, or has taken back, that it is out of reach"
             )),
@@ -331,6 +338,7 @@ impl World {
     fn check_vacancy(
         &self,
         view: &View,
+        term: &Term,
         workload: &Workload,
         launch: &Launch,
     ) -> Result<(), String> {
@@ -352,7 +360,7 @@ impl World {
             let given_up =
                 task.state == TaskState::Unreachable && view.at.since(task.changed_at) >= patience;
             if given_up {
-                self.check_patience(workload, parts.number, task)?;
+                self.check_patience(term, workload, parts.number, task)?;
             }
             if !given_up && !matches!(task.goal, Goal::Replace { .. }) {
                 return Err(format!(

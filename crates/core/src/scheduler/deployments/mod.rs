@@ -6,6 +6,7 @@
 //! | file | what it is about |
 //! |---|---|
 //! | `moves` | moving instances one after the other, within the limits, until all are moved |
+//! | `limits` | how many are moved at once, and how many others stay ready |
 //! | `update` | moving a service to another revision, and back |
 
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::{
     Refusal, WorkloadName, Write,
 };
 
+mod limits;
 mod moves;
 mod update;
 

@@ -7,10 +7,13 @@ use std::{
     time::Duration,
 };
 
-use super::super::{Scheduler, ServiceIndex, Timer, services::Service};
+use super::{
+    super::{Scheduler, ServiceIndex, Timer, services::Service},
+    limits::Unproven,
+};
 use crate::{
     Deployment, DeploymentId, DeploymentKind, DeploymentStatus, EndedTask, Goal, Instance, Resumed,
-    StopReason, Task, TaskState, Timestamp, UpdateOrder, UpdatePolicy, Uuid, Veto, Waiting,
+    StopReason, Task, TaskState, Timestamp, UpdatePolicy, Uuid, Veto, Waiting,
 };
 
 /// A new task of an instance that fails so often has failed for good.
@@ -38,15 +41,6 @@ pub(in super::super) struct Moves {
     look_again_at: Option<Timestamp>,
     /// When the next task counts as ready that others wait for.
     proven_at: Option<Timestamp>,
-}
-
-/// Instances of a service that are ready but have not been for long enough to count. Found once in
-/// each step: while moves begin there are only fewer of them.
-#[derive(Clone, Copy, Debug, Default)]
-struct Unproven {
-    instances: u32,
-    /// When the next of them counts.
-    next: Option<Timestamp>,
 }
 
 /// Sorted so that the next one is the last: those that are being moved already, by a leader or a
@@ -402,30 +396,6 @@ impl Scheduler {
         moves.progress_at = self.now;
     }
 
-    /// The limits of a deployment: a restart goes one by one, as it always did.
-    fn policy(&self, deployment: &Deployment, index: ServiceIndex) -> UpdatePolicy {
-        let declared = self
-            .service(index)
-            .map(|service| service.state.update.clone())
-            .unwrap_or_default();
-        match deployment.kind {
-            DeploymentKind::Update { .. } => declared,
-            DeploymentKind::RollingRestart { .. } => UpdatePolicy {
-                parallelism: 1,
-                max_over: None,
-                deadline: self.settings.replace_deadline,
-                ..declared
-            },
-        }
-    }
-
-    fn moves_at_once(&self, index: ServiceIndex, policy: &UpdatePolicy) -> usize {
-        let (desired, stop_first) = self.service(index).map_or((0, true), |service| {
-            (service.state.desired, service.moves_stop_first(policy))
-        });
-        policy.at_once(desired, stop_first) as usize
-    }
-
     /// Begins to move an instance, or finds it being moved already.
     fn begin_move(
         &mut self,
@@ -479,7 +449,7 @@ impl Scheduler {
         let (deadline, begins) = match old.goal {
             Goal::Replace { deadline, .. } => (deadline, false),
             Goal::Stop { since, .. } => (since + policy.deadline, false),
-            Goal::Run if !self.may_move(candidate, rule, policy, unproven) => {
+            Goal::Run if !self.may_move(index, number, rule, policy, unproven) => {
                 return Begin::NotNow;
             }
             Goal::Run => (self.now + policy.deadline, true),
@@ -497,42 +467,6 @@ impl Scheduler {
             },
         );
         begun
-    }
-
-    /// Whether so many instances stay ready that this one may be moved. One whose task has just started
-    /// does not count: it may be about to fail, and perhaps not for the first time.
-    fn may_move(
-        &self,
-        candidate: &Candidate,
-        rule: Rule,
-        policy: &UpdatePolicy,
-        unproven: &mut BTreeMap<ServiceIndex, Unproven>,
-    ) -> bool {
-        let Some(service) = self.service(candidate.index) else {
-            return false;
-        };
-        let state = &service.state;
-        let Some(instance) = state.instances.get(candidate.number) else {
-            return false;
-        };
-        if state.counts.unconfirmed > 0 {
-            return false;
-        }
-        if !service.is_filled(instance) {
-            return true;
-        }
-        let stop_first = service.moves_stop_first(policy);
-        let stay_ready = policy.stay_ready(state.desired, stop_first);
-        // The one that is stopped first is one less.
-        let goes = stop_first && service.counts(instance, rule, self.now);
-        let needed = stay_ready.saturating_add(u32::from(goes));
-        if state.counts.ready < needed {
-            return false;
-        }
-        let unproven = unproven
-            .entry(candidate.index)
-            .or_insert_with(|| service.unproven(rule, self.now));
-        state.counts.ready.saturating_sub(unproven.instances) >= needed
     }
 
     /// Nothing may be moved before what has just started counts.
@@ -729,39 +663,6 @@ fn last_words(instance: &Instance) -> String {
 }
 
 impl Service {
-    /// Whether the old task of an instance goes before the new one is launched.
-    fn moves_stop_first(&self, policy: &UpdatePolicy) -> bool {
-        policy.order == UpdateOrder::StopFirst || self.stops_first()
-    }
-
-    /// Whether an instance is one of those that are ready, seen by a deployment: its task has been for
-    /// long enough. Restarts bring nothing new; for them it is enough that it does not fail again and
-    /// again.
-    fn counts(&self, instance: &Instance, rule: Rule, now: Timestamp) -> bool {
-        match rule {
-            Rule::LaunchedBefore(_) if instance.failures == 0 => self.is_filled(instance),
-            _ => {
-                let mut tasks = instance.tasks.iter();
-                tasks.any(|task| !task.goal.is_stop() && self.is_proven(task, now))
-            }
-        }
-    }
-
-    /// The instances that are ready but do not count yet.
-    fn unproven(&self, rule: Rule, now: Timestamp) -> Unproven {
-        let mut unproven = Unproven::default();
-        for instance in self.state.instances.iter() {
-            if !self.is_filled(instance) || self.counts(instance, rule, now) {
-                continue;
-            }
-            unproven.instances += 1;
-            let ready = instance.tasks.iter().filter(|task| self.is_ready(task));
-            let next = ready.filter_map(|task| self.proven_at(task)).min();
-            unproven.next = unproven.next.into_iter().chain(next).min();
-        }
-        unproven
-    }
-
     /// Whether a task is ready and has been for as long as a new one must have been.
     pub(in super::super) fn is_proven(&self, task: &Task, now: Timestamp) -> bool {
         self.is_ready(task) && self.proven_at(task).is_some_and(|at| now >= at)
