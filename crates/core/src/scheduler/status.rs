@@ -407,7 +407,7 @@ impl Scheduler {
         let now = self.now;
         let wanted = self.edit(index, number, |instance| {
             let mut history = instance.history.to_vec();
-            let newest = history.first().is_some_and(|ended| answered(ended));
+            let newest = history.first().is_some_and(answered);
             let ended = history.iter_mut().find(|ended| answered(ended))?;
             let was_blamed = ended.is_failure();
             ended.state = update.state;
