@@ -327,6 +327,16 @@ impl Loading {
         });
     }
 
+    /// Says of each entry that could not be taken in where it is, which its path does not tell.
+    pub(crate) fn say_where(&mut self, node: impl Fn(&str) -> String) {
+        let rejected = self.loaded.rejected.iter_mut();
+        // Some are called by their node.
+        for rejected in rejected.filter(|rejected| !rejected.key.starts_with('/')) {
+            let node = node(&rejected.key);
+            rejected.reason.push_str(&format!("; its node is `{node}`"));
+        }
+    }
+
     /// Whether there may be tasks among the entries.
     pub(crate) fn may_have_tasks(&self) -> bool {
         let records = self.loaded.records.iter();
@@ -364,5 +374,26 @@ impl Loading {
             });
         }
         self.loaded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cannot_be_read_is_told_with_the_node_that_holds_it() {
+        let mut loading = Loading::new("/root", LAYOUT);
+        loading.entry("workloads/web", b"{");
+        loading.reject("/root/gantry/tasks/00", "it is gone".to_owned());
+        loading.say_where(|path| format!("/root/gantry/{}", path.replace('/', "/0a/")));
+        let rejected = loading.salvage().rejected;
+        let [record, shard] = &rejected[..] else {
+            panic!("{rejected:?}")
+        };
+        assert_eq!(record.key, "workloads/web");
+        let node = "; its node is `/root/gantry/workloads/0a/web`";
+        assert!(record.reason.ends_with(node), "{record:?}");
+        assert_eq!(shard.reason, "it is gone");
     }
 }

@@ -353,6 +353,7 @@ impl Reading<'_> {
             .collect();
         let lists = self.lists(&shards).await?;
         let mut wanted = Vec::new();
+        let mut misplaced = Vec::new();
         let mut of_any_size = Vec::new();
         for (shard, names) in shards.iter().zip(lists) {
             let Some(mut names) = names else {
@@ -371,9 +372,7 @@ impl Reading<'_> {
                         }
                         wanted.push(Wanted::new(node, path));
                     }
-                    Err(path) => {
-                        loading.reject(&path, format!("its node `{node}` is in the wrong shard"));
-                    }
+                    Err(path) => misplaced.push((path, node)),
                 }
             }
         }
@@ -386,6 +385,10 @@ impl Reading<'_> {
         self.nodes.reserve(wanted.len());
         self.read(wanted, |path, bytes, _| loading.entry(&path, &bytes))
             .await?;
+        loading.say_where(|path| layout.node(path));
+        for (path, node) in misplaced {
+            loading.reject(&path, format!("its node `{node}` is in the wrong shard"));
+        }
         Ok(loading)
     }
 
