@@ -537,7 +537,10 @@ async fn a_store_moves_to_zookeeper_and_is_removed_from_it() {
     );
     for done in [restore, uninstall] {
         assert!(
-            done.code == 1 && done.all.contains("the Gantry on other.host leads"),
+            done.code == 1
+                && done
+                    .all
+                    .contains("other.host leads: stop every Gantry first"),
             "{}",
             done.all
         );
@@ -554,10 +557,10 @@ async fn a_store_moves_to_zookeeper_and_is_removed_from_it() {
     let uninstall = tokio::spawn(async move {
         gantry(&place, &variables, &["uninstall", "--confirm", "test"]).await
     });
-    stand_by(&other, "(127.0.0.1)").await;
+    stand_by(&other, "(`gantry uninstall` on 127.0.0.1)").await;
     let third = process(&ensemble, "third");
     let waiting = tokio::spawn(async move { third.campaign().await.map(|_| ()) });
-    stand_by(&other, "(127.0.0.1, third.host)").await;
+    stand_by(&other, "(`gantry uninstall` on 127.0.0.1, third.host)").await;
     leading.resign().await;
     drop((leading, other));
     let done = uninstall.await.unwrap();
