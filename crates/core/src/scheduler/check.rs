@@ -213,6 +213,9 @@ impl Scheduler {
         let Some(update) = update.and_then(|id| self.deployments.get(&id)) else {
             return Ok(()); // It is no longer remembered.
         };
+        if self.unread.may_hide_deployments_after(update.id) {
+            return Ok(()); // It may not be the last.
+        }
         let DeploymentKind::Update { to, .. } = update.kind else {
             return Ok(());
         };

@@ -317,7 +317,9 @@ impl Scheduler {
         let update = self.update_of(&record.name);
         let update = update.and_then(|id| self.deployments.get(&id));
         record.revision != declared && update.is_some_and(|update| {
+            // One that cannot be read may have been the last, and may have been rolled back.
             update.status.is_over()
+                && !self.unread.may_hide_deployments_after(update.id)
                 && matches!(update.kind, DeploymentKind::Update { to, .. } if to == record.revision)
         })
     }

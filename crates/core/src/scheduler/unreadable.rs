@@ -20,9 +20,9 @@ use smallvec::SmallVec;
 
 use super::{Scheduler, brake::itself, load::Stored};
 use crate::{
-    AccessRecord, AgentAddress, Brake, DeploymentKind, DeploymentStatus, Goal, Key, Record,
-    ServiceSpec, StopReason, TaskRecord, TaskState, Unreadable, WorkloadName, WorkloadRecord,
-    Write,
+    AccessRecord, AgentAddress, Brake, DeploymentId, DeploymentKind, DeploymentStatus, Goal, Key,
+    Record, ServiceSpec, StopReason, TaskRecord, TaskState, Unreadable, WorkloadName,
+    WorkloadRecord, Write,
 };
 
 /// What could not be read, and was not written anew since.
@@ -61,6 +61,15 @@ impl Unread {
         self.list
             .iter()
             .any(|one| matches!(one.key, None | Some(Key::Deployment(_))))
+    }
+
+    /// Whether one that was begun later than this may be among it.
+    pub(super) fn may_hide_deployments_after(&self, last: DeploymentId) -> bool {
+        self.list.iter().any(|one| match one.key {
+            None => true,
+            Some(Key::Deployment(id)) => id > last,
+            Some(_) => false,
+        })
     }
 
     /// Whether a workload or a task may be among it, so that not every task can be known.

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use gantry_core::*;
 
-use crate::bench::*;
+use crate::{
+    bench::*,
+    updates::{changed, move_one, policy, update},
+};
 
 fn name() -> WorkloadName {
     WorkloadName::new("web")
@@ -186,4 +189,30 @@ fn numbers_of_deployments_are_not_used_again_and_ended_sessions_stay_ended() {
     let workload = Some(name());
     let answer = bench.command(Command::RollingRestart { workload });
     assert_eq!(answer, Ok(Answer::Deployment(DeploymentId(2))));
+}
+
+#[test]
+fn what_was_rolled_back_is_not_tried_again_because_its_update_cannot_be_read() {
+    let (mut bench, _) = changed(1, policy());
+    move_one(&mut bench);
+    bench.advance(Duration::from_secs(60));
+    bench.services[0].template.command = TaskCommand::Shell("sleep 3000".into());
+    bench.restart();
+    bench.subscribe();
+    let rolled_back = update(&bench).id;
+    assert_eq!(rolled_back, DeploymentId(2));
+    bench
+        .command(Command::RollbackDeployment(rolled_back))
+        .unwrap();
+    bench.advance(Duration::from_secs(60));
+    let status = update(&bench).status;
+    assert!(
+        matches!(status, DeploymentStatus::RolledBack { .. }),
+        "{status:?}"
+    );
+    bench.spoil(&Key::Deployment(rolled_back));
+    bench.restart();
+    bench.subscribe();
+    assert_eq!(bench.workload("web").revision, 2);
+    assert_eq!(update(&bench).id, DeploymentId(1));
 }
