@@ -236,9 +236,14 @@ impl Scheduler {
             .filter(|(_, service)| service.state.counts.replacing > 0)
             .map(|(index, service)| {
                 let name = &service.state.name;
+                let is_updated = self.is_being_updated(service);
                 let at_work = self.deployments.values().filter(|deployment| {
                     let workload = deployment.kind.workload();
-                    deployment.status.is_at_work() && workload.is_none_or(|of| of == name)
+                    let restarts = matches!(deployment.kind, DeploymentKind::RollingRestart { .. });
+                    deployment.status.is_at_work()
+                        && workload.is_none_or(|of| of == name)
+                        // Restarts leave the moves to an update.
+                        && !(restarts && is_updated)
                 });
                 let rules: Vec<_> = at_work.map(|deployment| Rule::of(deployment)).collect();
                 (index, rules)
