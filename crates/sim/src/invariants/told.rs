@@ -79,7 +79,10 @@ impl Told {
                 Write::Put(Record::Workload(workload)) => workload.name == *name,
                 Write::Put(Record::Deployment(deployment)) => {
                     deployment.kind.workload() == Some(name)
-                        && matches!(deployment.status, DeploymentStatus::RollingBack { .. })
+                        && matches!(
+                            deployment.status,
+                            DeploymentStatus::RollingBack { .. } | DeploymentStatus::Paused { .. }
+                        )
                 }
                 Write::Put(Record::Audit(entry)) => entry.action.starts_with("rolling restart"),
                 _ => false,
