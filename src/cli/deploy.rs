@@ -321,9 +321,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move {
-            let mut held = Vec::new();
             loop {
-                held.push(listener.accept().await);
+                let held = listener.accept().await;
+                tokio::spawn(async move {
+                    std::future::pending::<()>().await;
+                    drop(held);
+                });
             }
         });
         let options = StandingOptions {
