@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use gantry_core::{
-    BrakePolicy, Call, DeploymentStatus, Effects, Goal, Input, Instance, Key, Launch, MesosEvent,
-    Record, ServiceSpec, StatusUpdate, StopReason, Task, TaskId, TaskState, Timestamp, Uuid, View,
+    BrakePolicy, Call, Effects, Goal, Input, Instance, Key, Launch, MesosEvent, Record,
+    ServiceSpec, StatusUpdate, StopReason, Task, TaskId, TaskState, Timestamp, Uuid, View,
     Workload, WorkloadName, Write,
 };
 
@@ -77,12 +77,9 @@ impl Told {
         let tried_anew = |name: &WorkloadName| {
             effects.writes.iter().any(|write| match write {
                 Write::Put(Record::Workload(workload)) => workload.name == *name,
+                // A workload whose record cannot be read is not written.
                 Write::Put(Record::Deployment(deployment)) => {
                     deployment.kind.workload() == Some(name)
-                        && matches!(
-                            deployment.status,
-                            DeploymentStatus::RollingBack { .. } | DeploymentStatus::Paused { .. }
-                        )
                 }
                 Write::Put(Record::Audit(entry)) => entry.action.starts_with("rolling restart"),
                 _ => false,

@@ -221,8 +221,12 @@ impl World {
             }
             _ => self.plan.settings.replace_deadline,
         };
-        // A task that fails three times is enough; one that somebody restarts has its own time.
+        let lost =
+            |key: &Key| matches!(key, Key::Revision(name, _) if now.kind.workload() == Some(name));
+        // A task that fails three times is enough; one that somebody restarts has its own time. What cannot
+        // be read cannot be gone back to.
         let excused = self.memory.inherits.contains(&now.id)
+            || (reason.contains("is no longer known") && self.keeper.unreadable.iter().any(lost))
             || reason.contains(" times")
             || self
                 .memory
