@@ -187,9 +187,9 @@ async fn sigterm_hands_over_at_once_and_no_write_is_refused() {
             .await;
         site.gantries[leader].start();
     }
-    // Nobody waited for the end of a session. How much sooner it is the machine decides.
+    // The machine may be busy with something else once or twice; nobody waited for the end of a session.
     took.sort();
-    assert!(took[0] < SESSION / 4, "{took:?}");
+    assert!(took[0] < Duration::from_secs(1), "{took:?}");
     assert!(took[2] < SESSION, "{took:?}");
     let acting = acting(&site.watch.calls(), site.lives());
     assert!(
